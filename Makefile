@@ -1,0 +1,49 @@
+# `make` explains itself. Nothing here needs an account at Google or Slack.
+PORT ?= 8080
+IMAGE ?= runback
+EVENT ?= target/test-event.json
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test-event test check bench image clean
+
+help: ## What can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## A bad deploy, its alert and the rollback, told step by step; everything runs on this machine
+	@cargo build --locked --bin runback --example demo
+	@cargo run --quiet --locked --example demo
+
+run: ## Runback on PORT beside a simulated Google Cloud and Slack, until Ctrl-C
+	@cargo build --locked --bin runback --example demo
+	@PORT=$(PORT) EVENT=$(EVENT) cargo run --quiet --locked --example demo -- --keep
+
+test-event: ## Send the running one (`make run`) an alert, as Eventarc would
+	@test -f $(EVENT) || { echo "There is no $(EVENT) yet: start 'make run' in another terminal, it writes the event." >&2; exit 1; }
+	@curl --silent --show-error --max-time 15 --write-out '\nHTTP %{http_code}\n' \
+		--header 'Content-Type: application/json' \
+		--header 'ce-specversion: 1.0' \
+		--header 'ce-id: test-event' \
+		--header 'ce-type: google.cloud.pubsub.topic.v1.messagePublished' \
+		--header 'ce-source: //pubsub.googleapis.com/projects/demo/topics/alerts' \
+		--data-binary @$(EVENT) http://127.0.0.1:$(PORT)/
+
+test: ## The whole test suite
+	cargo test --locked
+
+check: ## Format, lints and documentation, without changing anything
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+
+bench: ## What an event costs: latency, throughput, memory
+	@cargo build --release --locked --bin runback --example bench
+	@cargo run --release --quiet --locked --example bench
+
+image: ## The container image, tagged IMAGE, with docker, podman or buildah
+	@if docker info >/dev/null 2>&1; then set -x; docker build --tag $(IMAGE) .; \
+	elif command -v podman >/dev/null; then set -x; podman build --tag $(IMAGE) .; \
+	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
+	else echo "An image needs docker (with its daemon running), podman or buildah; none is here." >&2; exit 1; fi
+
+clean: ## Remove everything that was built
+	cargo clean

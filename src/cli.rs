@@ -1,0 +1,192 @@
+//! The commands, and how their parts are put together.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::clients::cloud_run::CloudRun;
+use crate::clients::google::Google;
+use crate::clients::monitoring::Monitoring;
+use crate::clients::slack::Slack;
+use crate::clients::tasks::Tasks;
+use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig};
+use crate::domain::policy::Mode;
+use crate::domain::service::ServiceName;
+use crate::logging;
+use crate::release::release;
+use crate::respond::Runback;
+use crate::server::{BasicAuth, serve};
+
+/// Moves a Cloud Run service's traffic back to the last healthy revision when an alert fires and the evidence
+/// convicts the newest deploy, and tells the team in Slack what it saw, did and what comes next.
+///
+/// Only services that the policy lists are ever touched, and with mode = "observe" (the default) none is.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receives alerts: POST / (CloudEvents, Pub/Sub push), POST /webhook, GET /health
+    Serve(Box<ServeArgs>),
+    /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
+    Release {
+        /// Full name of the service: projects/P/locations/R/services/S
+        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        service: ServiceName,
+
+        /// Where Google is, and as whom we speak to it.
+        #[command(flatten)]
+        google: GoogleArgs,
+    },
+}
+
+fn service_name(text: &str) -> Result<ServiceName, String> {
+    match text.split('/').collect::<Vec<_>>()[..] {
+        ["projects", project, "locations", region, "services", service]
+            if [project, region, service].iter().all(|part| !part.is_empty()) =>
+        {
+            Ok(ServiceName { project: project.into(), region: region.into(), service: service.into() })
+        }
+        _ => Err("a service is named projects/P/locations/R/services/S".into()),
+    }
+}
+
+/// Runs a command. Whatever stops it is one sentence on standard error, and exit status 2 when the input was bad.
+pub async fn run(cli: Cli) -> ExitCode {
+    // reqwest and gcp_auth share one TLS provider; with two in the binary it would have to be chosen anyway.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let result = match cli.command {
+        Command::Serve(arguments) => start(*arguments).await,
+        Command::Release { service, google } => release_command(&service, google).await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((status, why)) => {
+            eprintln!("runback: {why}");
+            ExitCode::from(status)
+        }
+    }
+}
+
+type Stopped = (u8, String);
+
+/// Bad input: wrong as long as nobody changes it.
+fn bad(why: impl ToString) -> Stopped {
+    (2, why.to_string())
+}
+
+/// The world does not play along.
+fn failed(why: impl ToString) -> Stopped {
+    (1, why.to_string())
+}
+
+async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
+    let log = arguments.log.clone();
+    let config = arguments.check().map_err(bad)?;
+    let first_project = config.policy.services.keys().next().map(|name| name.project.clone());
+    logging::init(log.project().or(first_project.as_deref()), log.filter());
+
+    let http = http_client().map_err(failed)?;
+    let google = google(&config.google, &http)?;
+    let (runback, webhook) = assemble(config.clone(), http, &google);
+    let address = ("0.0.0.0", config.port);
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| failed(format!("PORT: cannot listen on {}: {error}", config.port)))?;
+    announce(&config);
+    tokio::spawn(warm_up(google));
+    serve(listener, Arc::new(runback), webhook, stop_signal()).await.map_err(failed)
+}
+
+fn http_client() -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .user_agent(concat!("runback/", env!("CARGO_PKG_VERSION")))
+        // A redirect would carry a token or a Slack message to an address that nobody configured.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| format!("no HTTP client: {error}"))
+}
+
+fn google(config: &GoogleConfig, http: &reqwest::Client) -> Result<Google, Stopped> {
+    Google::new(http.clone(), config.credentials.as_deref()).map_err(bad)
+}
+
+fn assemble(config: Config, http: reqwest::Client, google: &Google) -> (Runback, Option<BasicAuth>) {
+    let slack = config.slack.map(|slack| match slack {
+        SlackConfig::Webhook { url } => Slack::webhook(http, url.expose().to_owned()),
+        SlackConfig::Bot { token, channel, api_url } => {
+            Slack::bot(http, &api_url, token.expose().to_owned(), channel)
+        }
+    });
+    let account = config.tasks.as_ref().map(|tasks| tasks.service_account.clone());
+    let tasks = config.tasks.map(|tasks| {
+        Tasks::new(google.clone(), &tasks.url, &tasks.queue, &tasks.public_url, &tasks.service_account)
+    });
+    let cloud_run = CloudRun::new(google.clone(), &config.google.run_url);
+    let monitoring = Monitoring::new(google.clone(), &config.google.monitoring_url);
+    let webhook = config
+        .webhook
+        .map(|login| BasicAuth { user: login.user, password: login.password.expose().to_owned() });
+    (Runback::new(config.policy, cloud_run, monitoring, slack, tasks, account), webhook)
+}
+
+/// What a person wants to know of a program that has just started.
+fn announce(config: &Config) {
+    let enforced = config.policy.services.values().filter(|rules| rules.mode == Mode::Enforce).count();
+    let services = config.policy.services.len();
+    tracing::info!(
+        services,
+        enforced,
+        "runback {} on port {}: {services} guarded services, {enforced} of them enforced",
+        env!("CARGO_PKG_VERSION"),
+        config.port
+    );
+    if config.slack.is_none() {
+        tracing::warn!("Slack is not configured: nobody is told, the log is all there is");
+    }
+    if config.tasks.is_none() {
+        tracing::warn!("RUNBACK_TASKS_QUEUE is unset: later checks are off");
+    }
+}
+
+async fn warm_up(google: Google) {
+    match google.warm_up(Instant::now() + Duration::from_secs(20)).await {
+        Ok(()) => tracing::debug!("the access token is there"),
+        Err(error) => tracing::warn!(%error, "no access token at start; the first alert tries again"),
+    }
+}
+
+async fn stop_signal() {
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut stream) => {
+                stream.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = terminate => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<(), Stopped> {
+    let config = google_args.check().map_err(bad)?;
+    let http = http_client().map_err(failed)?;
+    let cloud_run = CloudRun::new(google(&config, &http)?, &config.run_url);
+    let done =
+        release(&cloud_run, name).await.map_err(|why| failed(format!("{name} is not released: {why}")))?;
+    println!("{done}");
+    Ok(())
+}

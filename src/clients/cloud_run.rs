@@ -1,0 +1,373 @@
+//! Cloud Run Admin API v1 (Knative), regional host: read a service and its revisions, replace the service.
+//!
+//! v1 `replaceService` refuses a stale `metadata.resourceVersion` with 409 `ABORTED`; v2 `PATCH` was seen to accept
+//! stale etags. So a service is read as JSON, changed in two places and sent back otherwise as it was read, as
+//! `gcloud run services update-traffic` does.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::time::Instant;
+
+use super::google::{Call, CallError, Google};
+use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
+
+/// The annotation that carries our record.
+pub const STATE: &str = "runback.dev/state";
+
+/// Cloud Run keeps at most this many revisions of a service.
+const MOST_REVISIONS: usize = 1_000;
+
+/// The Admin API of every region.
+#[derive(Clone)]
+pub struct CloudRun {
+    google: Google,
+    /// With `{region}` where the region belongs.
+    base: String,
+}
+
+/// A service as it was read: what we understand of it, and every byte of the rest.
+pub struct ServiceDocument {
+    /// What we understand.
+    pub service: Service,
+    /// The annotation [`STATE`].
+    pub record: Option<String>,
+    raw: Object,
+    latest_created: Option<String>,
+}
+
+/// A JSON object whose values are kept as they were written: no number is rounded, no field is lost.
+type Object = BTreeMap<String, Box<RawValue>>;
+
+impl CloudRun {
+    /// `base` is the API's address, with `{region}` where the region belongs.
+    #[must_use]
+    pub fn new(google: Google, base: &str) -> Self {
+        Self { google, base: base.trim_end_matches('/').to_owned() }
+    }
+
+    fn url(&self, name: &ServiceName, rest: &str) -> Result<Url, CallError> {
+        let base = self.base.replace("{region}", &name.region);
+        let text = format!("{base}/apis/serving.knative.dev/v1/namespaces/{}/{rest}", name.project);
+        Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))
+    }
+
+    /// Reads a service (`run.services.get`).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn service(&self, name: &ServiceName, deadline: Instant) -> Result<ServiceDocument, CallError> {
+        let url = self.url(name, &format!("services/{}", name.service))?;
+        let call = Call { method: Method::GET, url, body: None, permission: "run.services.get", deadline };
+        ServiceDocument::parse(name, &self.google.call(call).await?)
+    }
+
+    /// Lists a service's revisions, all pages (`run.revisions.list`).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn revisions(&self, name: &ServiceName, deadline: Instant) -> Result<Vec<Revision>, CallError> {
+        let mut revisions = Vec::new();
+        let mut page = String::new();
+        loop {
+            let mut url = self.url(name, "revisions")?;
+            url.query_pairs_mut()
+                .append_pair("labelSelector", &format!("serving.knative.dev/service={}", name.service))
+                .append_pair("limit", &MOST_REVISIONS.to_string());
+            if !page.is_empty() {
+                url.query_pairs_mut().append_pair("continue", &page);
+            }
+            let call =
+                Call { method: Method::GET, url, body: None, permission: "run.revisions.list", deadline };
+            let list: RevisionList = read(&self.google.call(call).await?)?;
+            revisions.extend(list.items.into_iter().filter_map(WireRevision::understood));
+            page = list.metadata.next.unwrap_or_default();
+            if page.is_empty() || revisions.len() >= MOST_REVISIONS {
+                return Ok(revisions);
+            }
+        }
+    }
+
+    /// Sends the service back as it was read, with another traffic list and record (`run.services.update`). One try:
+    /// whether a write whose answer is lost was carried out is settled by reading.
+    ///
+    /// # Errors
+    /// [`CallError::Conflict`] when the service has changed since `read`; [`CallError::Unavailable`] when it is not
+    /// known whether the write was carried out.
+    pub async fn replace(
+        &self,
+        read: &ServiceDocument,
+        traffic: &[TrafficTarget],
+        record: &str,
+        deadline: Instant,
+    ) -> Result<ServiceDocument, CallError> {
+        let name = &read.service.name;
+        let url = self.url(name, &format!("services/{}", name.service))?;
+        let body = read.with(traffic, record)?;
+        let call =
+            Call { method: Method::PUT, url, body: Some(&body), permission: "run.services.update", deadline };
+        ServiceDocument::parse(name, &self.google.call(call).await?)
+    }
+}
+
+/// An answer that cannot be read may have been cut short: worth another try later.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body)
+        .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))
+}
+
+fn object(raw: Option<&RawValue>) -> Result<Object, CallError> {
+    raw.map_or_else(|| Ok(Object::new()), |raw| read(raw.get().as_bytes()))
+}
+
+fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CallError> {
+    to_raw_value(value).map_err(|error| CallError::Rejected(error.to_string()))
+}
+
+impl ServiceDocument {
+    fn parse(name: &ServiceName, body: &[u8]) -> Result<Self, CallError> {
+        let wire: WireService = read(body)?;
+        let targets = |list: Vec<WireTarget>| list.into_iter().map(WireTarget::understood).collect();
+        let ready = wire.status.conditions.iter().find(|condition| condition.kind == "Ready");
+        let behind = wire.status.observed_generation < wire.metadata.generation;
+        let service = Service {
+            name: name.clone(),
+            url: wire.status.url.unwrap_or_default(),
+            spec_traffic: targets(wire.spec.traffic),
+            status_traffic: targets(wire.status.traffic),
+            in_flight: behind || ready.is_some_and(|condition| condition.status == "Unknown"),
+            trouble: ready
+                .filter(|condition| condition.status == "False")
+                .and_then(|condition| condition.message.clone()),
+            latest_ready: wire.status.latest_ready,
+        };
+        let record = wire.metadata.annotations.get(STATE).cloned();
+        Ok(Self { service, record, raw: read(body)?, latest_created: wire.status.latest_created })
+    }
+
+    /// The body of a `PUT`: the document with `spec.traffic` and our annotation replaced.
+    fn with(&self, traffic: &[TrafficTarget], record: &str) -> Result<String, CallError> {
+        let mut document = self.raw.clone();
+        let mut metadata = object(document.get("metadata").map(AsRef::as_ref))?;
+        let mut annotations = object(metadata.get("annotations").map(AsRef::as_ref))?;
+        annotations.insert(STATE.into(), raw(record)?);
+        metadata.insert("annotations".into(), raw(&annotations)?);
+        document.insert("metadata".into(), raw(&metadata)?);
+
+        let mut spec = object(document.get("spec").map(AsRef::as_ref))?;
+        let old: Vec<Object> =
+            spec.get("traffic").map_or_else(|| Ok(Vec::new()), |list| read(list.get().as_bytes()))?;
+        let list: Result<Vec<_>, _> = traffic.iter().map(|target| wire_target(target, &old)).collect();
+        spec.insert("traffic".into(), raw(&list?)?);
+        self.name_the_template(&mut spec)?;
+        document.insert("spec".into(), raw(&spec)?);
+        serde_json::to_string(&document).map_err(|error| CallError::Rejected(error.to_string()))
+    }
+
+    /// A template without a name leaves it to Cloud Run to name, and so to create, a revision. With the name of the
+    /// revision that it already made, a template that differs is refused instead (409 `ALREADY_EXISTS`).
+    fn name_the_template(&self, spec: &mut Object) -> Result<(), CallError> {
+        let Some(latest) = &self.latest_created else { return Ok(()) };
+        let Some(template) = spec.get("template") else { return Ok(()) };
+        let mut template = object(Some(template))?;
+        let mut metadata = object(template.get("metadata").map(AsRef::as_ref))?;
+        if metadata.get("name").is_none_or(|name| name.get() == "null") {
+            metadata.insert("name".into(), raw(latest)?);
+            template.insert("metadata".into(), raw(&metadata)?);
+            spec.insert("template".into(), raw(&template)?);
+        }
+        Ok(())
+    }
+}
+
+/// A traffic target as JSON: the entry that was read with its percent changed, or a new one.
+fn wire_target(target: &TrafficTarget, old: &[Object]) -> Result<Object, CallError> {
+    let same = |entry: &&Object| {
+        let text = serde_json::to_vec(entry).unwrap_or_default();
+        serde_json::from_slice::<WireTarget>(&text).is_ok_and(|wire| {
+            (wire.understood_to(), wire.tag.as_ref()) == (target.to.clone(), target.tag.as_ref())
+        })
+    };
+    let mut entry = old.iter().find(same).cloned().unwrap_or_default();
+    match &target.to {
+        Destination::Latest => entry.insert("latestRevision".into(), raw(&true)?),
+        Destination::Revision(name) => entry.insert("revisionName".into(), raw(name)?),
+    };
+    if let Some(tag) = &target.tag {
+        entry.insert("tag".into(), raw(tag)?);
+    }
+    if target.percent > 0 {
+        entry.insert("percent".into(), raw(&target.percent)?);
+    } else {
+        entry.remove("percent");
+    }
+    Ok(entry)
+}
+
+// What we read of Cloud Run's objects (discovery document run.v1).
+
+#[derive(Deserialize)]
+struct WireService {
+    metadata: WireMetadata,
+    spec: WireSpec,
+    #[serde(default)]
+    status: WireStatus,
+}
+
+#[derive(Deserialize)]
+struct WireMetadata {
+    #[serde(default)]
+    generation: i64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct WireSpec {
+    #[serde(default)]
+    traffic: Vec<WireTarget>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct WireStatus {
+    observed_generation: i64,
+    conditions: Vec<WireCondition>,
+    traffic: Vec<WireTarget>,
+    url: Option<String>,
+    #[serde(rename = "latestReadyRevisionName")]
+    latest_ready: Option<String>,
+    #[serde(rename = "latestCreatedRevisionName")]
+    latest_created: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    status: String,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireTarget {
+    revision_name: Option<String>,
+    #[serde(default)]
+    percent: Option<u8>,
+    tag: Option<String>,
+}
+
+impl WireTarget {
+    /// In a status, LATEST comes with the revision that it means.
+    fn understood_to(&self) -> Destination {
+        self.revision_name
+            .clone()
+            .filter(|name| !name.is_empty())
+            .map_or(Destination::Latest, Destination::Revision)
+    }
+
+    fn understood(self) -> TrafficTarget {
+        TrafficTarget {
+            to: self.understood_to(),
+            percent: self.percent.unwrap_or(0),
+            tag: self.tag.filter(|tag| !tag.is_empty()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RevisionList {
+    #[serde(default)]
+    metadata: ListMetadata,
+    #[serde(default)]
+    items: Vec<WireRevision>,
+}
+
+#[derive(Deserialize, Default)]
+struct ListMetadata {
+    #[serde(rename = "continue")]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireRevision {
+    metadata: RevisionMetadata,
+    #[serde(default)]
+    spec: RevisionSpec,
+    #[serde(default)]
+    status: RevisionStatus,
+}
+
+#[derive(Deserialize)]
+struct RevisionMetadata {
+    name: String,
+    #[serde(rename = "creationTimestamp")]
+    created: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize, Default)]
+struct RevisionSpec {
+    #[serde(default)]
+    containers: Vec<Container>,
+}
+
+#[derive(Deserialize)]
+struct Container {
+    #[serde(default)]
+    image: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+struct RevisionStatus {
+    conditions: Vec<WireCondition>,
+    image_digest: Option<String>,
+}
+
+impl WireRevision {
+    /// A revision whose age cannot be read is no candidate for anything.
+    fn understood(self) -> Option<Revision> {
+        let created_at = chrono::DateTime::parse_from_rfc3339(&self.metadata.created).ok()?.to_utc();
+        let image = self.spec.containers.first().map_or("", |container| container.image.as_str());
+        let labels = &self.metadata.labels;
+        Some(Revision {
+            created_at,
+            ready: self
+                .status
+                .conditions
+                .iter()
+                .any(|condition| condition.kind == "Ready" && condition.status == "True"),
+            digest: self
+                .status
+                .image_digest
+                .as_deref()
+                .and_then(|image| image.split_once('@'))
+                .map(|(_, digest)| digest.into()),
+            commit: labels
+                .get("commit-sha")
+                .filter(|sha| !sha.is_empty())
+                .cloned()
+                .or_else(|| commit_tag(image)),
+            schema: labels.get("runback-schema").cloned(),
+            name: self.metadata.name,
+        })
+    }
+}
+
+/// The image's tag, when it is a commit hash.
+fn commit_tag(image: &str) -> Option<String> {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let (_, tag) = name.rsplit_once('/')?.1.split_once(':')?;
+    let is_hash = (7..=40).contains(&tag.len()) && tag.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    is_hash.then(|| tag.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

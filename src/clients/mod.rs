@@ -1,0 +1,11 @@
+//! Everything that can fail: what leaves the process over the network.
+
+pub mod google;
+
+pub mod cloud_run;
+
+pub mod monitoring;
+
+pub mod tasks;
+
+pub mod slack;

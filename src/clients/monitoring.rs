@@ -1,0 +1,338 @@
+//! Cloud Monitoring API v3, `projects.timeSeries.list`: requests by revision and minute.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
+use reqwest::{Method, Url};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::google::{Call, CallError, Google};
+use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
+use crate::domain::policy::Rules;
+use crate::domain::service::ServiceName;
+use crate::domain::text;
+
+const PERMISSION: &str = "monitoring.timeSeries.list";
+
+/// Cloud Monitoring.
+#[derive(Clone)]
+pub struct Monitoring {
+    google: Google,
+    base: String,
+}
+
+/// A stretch of time at one resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tier {
+    start: DateTime<Utc>,
+    end: DateTime<Utc>,
+    period: TimeDelta,
+}
+
+impl Monitoring {
+    /// `base` is the API's address.
+    #[must_use]
+    pub fn new(google: Google, base: &str) -> Self {
+        Self { google, base: base.trim_end_matches('/').to_owned() }
+    }
+
+    /// A service's requests by revision, on an axis, for as long as the rules look back. An axis other than errors
+    /// brings the errors with it. All queries run at the same time.
+    pub async fn evidence(
+        &self,
+        name: &ServiceName,
+        axis: Axis,
+        rules: &Rules,
+        now: DateTime<Utc>,
+        deadline: Instant,
+    ) -> Evidence {
+        let tiers = tiers(rules, now);
+        let errors = async {
+            match axis {
+                Axis::Errors => Ok(None),
+                Axis::Slowness => {
+                    self.samples(name, Axis::Errors, rules.slow, &tiers, deadline).await.map(Some)
+                }
+            }
+        };
+        match tokio::try_join!(self.samples(name, axis, rules.slow, &tiers, deadline), errors) {
+            Ok((samples, errors)) => Evidence::Read(Readings { axis, samples, errors }),
+            Err(error) => {
+                let permission = match &error {
+                    CallError::Denied { permission, .. } => Some(permission.clone()),
+                    _ => None,
+                };
+                Evidence::Unreadable { why: error.to_string(), permission }
+            }
+        }
+    }
+
+    async fn samples(
+        &self,
+        name: &ServiceName,
+        axis: Axis,
+        slow: Duration,
+        tiers: &[Tier; 3],
+        deadline: Instant,
+    ) -> Result<Samples, CallError> {
+        let [old, middle, fine] = tiers.map(|tier| self.tier(name, axis, slow, tier, deadline));
+        let (old, middle, fine) = tokio::try_join!(old, middle, fine)?;
+        let mut samples = Samples::new();
+        for (revision, counts) in [old, middle, fine].into_iter().flatten() {
+            samples.entry(revision).or_default().extend(counts);
+        }
+        for counts in samples.values_mut() {
+            counts.sort_by_key(|sample| sample.start);
+        }
+        Ok(samples)
+    }
+
+    async fn tier(
+        &self,
+        name: &ServiceName,
+        axis: Axis,
+        slow: Duration,
+        tier: Tier,
+        deadline: Instant,
+    ) -> Result<Samples, CallError> {
+        let mut samples: BTreeMap<String, BTreeMap<DateTime<Utc>, Sample>> = BTreeMap::new();
+        let mut page = String::new();
+        while tier.start < tier.end {
+            let url = self.url(name, axis, tier, &page)?;
+            let call = Call { method: Method::GET, url, body: None, permission: PERMISSION, deadline };
+            let body = self.google.call(call).await?;
+            let list: List = serde_json::from_slice(&body)
+                .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
+            if let Some(error) = list.execution_errors.first() {
+                // Some of the data is missing, and nobody can say which.
+                return Err(CallError::Unavailable(format!("the answer is incomplete: {}", error.message)));
+            }
+            for series in list.time_series {
+                let revision = samples.entry(series.resource.labels.revision_name.clone()).or_default();
+                for point in &series.points {
+                    let Some((start, end)) = point.interval.times() else { continue };
+                    let (requests, bad) = count(point, &series.metric.labels, axis, slow);
+                    let sample = revision.entry(end).or_insert(Sample { start, end, requests: 0, bad: 0 });
+                    sample.requests += requests;
+                    sample.bad += bad;
+                }
+            }
+            page = list.next_page_token;
+            if page.is_empty() {
+                break;
+            }
+        }
+        let with_requests =
+            |counts: BTreeMap<_, Sample>| counts.into_values().filter(|sample| sample.requests > 0).collect();
+        Ok(samples.into_iter().map(|(revision, counts)| (revision, with_requests(counts))).collect())
+    }
+
+    fn url(&self, name: &ServiceName, axis: Axis, tier: Tier, page: &str) -> Result<Url, CallError> {
+        let text = format!("{}/v3/projects/{}/timeSeries", self.base, name.project);
+        let mut url =
+            Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))?;
+        let metric = match axis {
+            Axis::Errors => "run.googleapis.com/request_count",
+            Axis::Slowness => "run.googleapis.com/request_latencies",
+        };
+        let filter = format!(
+            r#"metric.type="{metric}" AND resource.type="cloud_run_revision" AND resource.labels.service_name="{}" AND resource.labels.location="{}""#,
+            name.service, name.region
+        );
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let mut query = url.query_pairs_mut();
+        query
+            .append_pair("filter", &filter)
+            .append_pair("interval.startTime", &time(tier.start))
+            .append_pair("interval.endTime", &time(tier.end))
+            .append_pair("aggregation.alignmentPeriod", &format!("{}s", tier.period.num_seconds()))
+            .append_pair("aggregation.perSeriesAligner", "ALIGN_DELTA")
+            .append_pair("aggregation.crossSeriesReducer", "REDUCE_SUM")
+            .append_pair("aggregation.groupByFields", "resource.label.revision_name");
+        if axis == Axis::Errors {
+            query.append_pair("aggregation.groupByFields", "metric.label.response_code_class");
+        }
+        if !page.is_empty() {
+            query.append_pair("pageToken", page);
+        }
+        drop(query);
+        Ok(url)
+    }
+}
+
+/// Hours for the far past, five minutes for the last day, minutes for the last hours: fine where a switch may have
+/// happened, and few points for a week. Each tier is a whole number of periods, as Monitoring aligns to its end.
+fn tiers(rules: &Rules, now: DateTime<Utc>) -> [Tier; 3] {
+    let end = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
+    let fine = end - TimeDelta::hours(3);
+    let middle = fine - TimeDelta::hours(23);
+    let back = text::delta(rules.history.max(rules.deploy_window)).num_minutes();
+    let old = end - TimeDelta::hours((back + 59) / 60 + 1);
+    [
+        Tier { start: old.min(middle), end: middle, period: TimeDelta::hours(1) },
+        Tier { start: middle, end: fine, period: TimeDelta::minutes(5) },
+        Tier { start: fine, end, period: TimeDelta::minutes(1) },
+    ]
+}
+
+/// Requests and bad requests of one point.
+fn count(point: &Point, labels: &MetricLabels, axis: Axis, slow: Duration) -> (u64, u64) {
+    match axis {
+        Axis::Errors => {
+            let requests = point.value.int64.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
+            (requests, if labels.response_code_class == "5xx" { requests } else { 0 })
+        }
+        Axis::Slowness => {
+            point.value.distribution.as_ref().map_or((0, 0), |distribution| distribution.count(slow))
+        }
+    }
+}
+
+// What we read of Monitoring's answer (discovery document monitoring.v3). int64 values are JSON strings.
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    #[serde(default)]
+    time_series: Vec<TimeSeries>,
+    #[serde(default)]
+    next_page_token: String,
+    #[serde(default)]
+    execution_errors: Vec<ExecutionError>,
+}
+
+#[derive(Deserialize)]
+struct ExecutionError {
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+struct TimeSeries {
+    #[serde(default)]
+    metric: Metric,
+    #[serde(default)]
+    resource: Resource,
+    #[serde(default)]
+    points: Vec<Point>,
+}
+
+#[derive(Deserialize, Default)]
+struct Metric {
+    #[serde(default)]
+    labels: MetricLabels,
+}
+
+#[derive(Deserialize, Default)]
+struct MetricLabels {
+    #[serde(default)]
+    response_code_class: String,
+}
+
+#[derive(Deserialize, Default)]
+struct Resource {
+    #[serde(default)]
+    labels: ResourceLabels,
+}
+
+#[derive(Deserialize, Default)]
+struct ResourceLabels {
+    #[serde(default)]
+    revision_name: String,
+}
+
+#[derive(Deserialize)]
+struct Point {
+    interval: Interval,
+    value: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Interval {
+    start_time: String,
+    end_time: String,
+}
+
+impl Interval {
+    fn times(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        let time = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
+        Some((time(&self.start_time)?, time(&self.end_time)?))
+    }
+}
+
+#[derive(Deserialize)]
+struct Value {
+    #[serde(rename = "int64Value")]
+    int64: Option<String>,
+    #[serde(rename = "distributionValue")]
+    distribution: Option<Distribution>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Distribution {
+    #[serde(default)]
+    count: String,
+    bucket_options: Option<BucketOptions>,
+    #[serde(default)]
+    bucket_counts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BucketOptions {
+    explicit_buckets: Option<Explicit>,
+    exponential_buckets: Option<Exponential>,
+    linear_buckets: Option<Linear>,
+}
+
+#[derive(Deserialize)]
+struct Explicit {
+    #[serde(default)]
+    bounds: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Exponential {
+    growth_factor: f64,
+    scale: f64,
+}
+
+#[derive(Deserialize)]
+struct Linear {
+    width: f64,
+    #[serde(default)]
+    offset: f64,
+}
+
+impl Distribution {
+    /// All requests, and those in buckets that lie wholly above the limit. Latencies are in milliseconds.
+    fn count(&self, slow: Duration) -> (u64, u64) {
+        let limit = slow.as_secs_f64() * 1_000.0;
+        let number = |text: &String| text.parse::<u64>().unwrap_or(0);
+        let above = self.bucket_counts.iter().enumerate();
+        let above = above.filter(|(index, _)| self.lower_bound(*index).is_some_and(|bound| bound >= limit));
+        (number(&self.count), above.map(|(_, count)| number(count)).sum())
+    }
+
+    /// Where a bucket begins. The first one holds whatever lies below the first bound; trailing empty ones are not sent.
+    fn lower_bound(&self, index: usize) -> Option<f64> {
+        let options = self.bucket_options.as_ref()?;
+        let below = index.checked_sub(1)?;
+        if let Some(explicit) = &options.explicit_buckets {
+            return explicit.bounds.get(below).copied();
+        }
+        let power = i32::try_from(below).ok()?;
+        if let Some(exponential) = &options.exponential_buckets {
+            return Some(exponential.scale * exponential.growth_factor.powi(power));
+        }
+        options.linear_buckets.as_ref().map(|linear| linear.offset + linear.width * f64::from(power))
+    }
+}
+
+#[cfg(test)]
+mod tests;

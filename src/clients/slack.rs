@@ -1,0 +1,400 @@
+//! Slack: posts a message by an incoming webhook or as a bot.
+//!
+//! The webhook's address is a secret as much as the bot's token is: neither is ever part of an error or a log line.
+
+use std::fmt;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::domain::text;
+use crate::notice::Message;
+
+/// A single try takes no longer than this, so that one lost connection leaves time for another.
+const TRY: Duration = Duration::from_secs(4);
+
+/// An answer is never longer than this.
+const ANSWER: usize = 256 * 1024;
+
+/// Errors of the bot API that pass.
+const PASSING: [&str; 6] = [
+    "ratelimited",
+    "rate_limited",
+    "internal_error",
+    "fatal_error",
+    "service_unavailable",
+    "request_timeout",
+];
+
+/// Where messages are posted.
+#[derive(Clone)]
+pub struct Slack {
+    http: Client,
+    door: Door,
+}
+
+#[derive(Clone)]
+enum Door {
+    Webhook { url: String },
+    Bot { url: String, token: String, channel: String },
+}
+
+/// A message that Slack has taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted {
+    /// The bot's handle for updates and threads; a webhook gives none.
+    pub ts: Option<String>,
+}
+
+/// Why a message was not posted.
+#[derive(Debug, thiserror::Error)]
+pub enum SlackError {
+    /// Slack refuses it for good: the secret is wrong, the channel is unknown, the message is malformed.
+    #[error("Slack refuses the message: {0}")]
+    Refused(String),
+    /// Slack did not take it before the deadline.
+    #[error("Slack did not take the message within {}: {last}", text::duration(*deadline))]
+    TooLate {
+        /// How long it was tried.
+        deadline: Duration,
+        /// What came of the last try.
+        last: String,
+    },
+}
+
+/// What came of one try that failed.
+enum Failure {
+    Final(String),
+    Passing { why: String, retry_after: Option<Duration> },
+}
+
+impl Slack {
+    /// Posts by an incoming webhook.
+    #[must_use]
+    pub fn webhook(http: Client, url: String) -> Self {
+        Self { http, door: Door::Webhook { url } }
+    }
+
+    /// Posts to a channel as a bot. `api_url` is `https://slack.com/api`, or a fake's.
+    #[must_use]
+    pub fn bot(http: Client, api_url: &str, token: String, channel: String) -> Self {
+        let url = format!("{}/chat.postMessage", api_url.trim_end_matches('/'));
+        Self { http, door: Door::Bot { url, token, channel } }
+    }
+
+    /// Posts a message, and tries again what may pass, until the deadline.
+    ///
+    /// A try whose answer was lost is repeated: a message twice is better than none.
+    pub async fn post(&self, message: &Message, deadline: Duration) -> Result<Posted, SlackError> {
+        let end = Instant::now() + deadline;
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(3))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message)).await {
+                Ok(Ok(posted)) => return Ok(posted),
+                Ok(Err(Failure::Final(why))) => return Err(SlackError::Refused(why)),
+                Ok(Err(Failure::Passing { why, retry_after })) => (why, retry_after),
+                Err(_) => ("no answer".to_owned(), None),
+            };
+            let pause = pauses.next().unwrap_or_default().max(retry_after.unwrap_or_default());
+            if end.saturating_duration_since(Instant::now()) <= pause {
+                return Err(SlackError::TooLate { deadline, last });
+            }
+            sleep(pause).await;
+        }
+    }
+
+    async fn attempt(&self, message: &Message) -> Result<Posted, Failure> {
+        let mut body = json!({
+            "text": message.text,
+            "blocks": message.blocks,
+            "unfurl_links": false,
+            "unfurl_media": false,
+        });
+        let request = match &self.door {
+            Door::Webhook { url } => self.http.post(url),
+            Door::Bot { url, token, channel } => {
+                body["channel"] = json!(channel);
+                self.http.post(url).bearer_auth(token)
+            }
+        };
+        let response = request.json(&body).send().await.map_err(lost)?;
+        let status = response.status();
+        if status.is_success() {
+            return match self.door {
+                Door::Webhook { .. } => Ok(Posted { ts: None }),
+                Door::Bot { .. } => verdict(response).await,
+            };
+        }
+        let retry_after = retry_after(&response);
+        let why = match read(response).await {
+            Ok(answer) => described(status, &String::from_utf8_lossy(&answer)),
+            Err(_) => described(status, ""),
+        };
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+                Err(Failure::Passing { why, retry_after })
+            }
+            _ if status.is_server_error() => Err(Failure::Passing { why, retry_after }),
+            _ => Err(Failure::Final(why)),
+        }
+    }
+}
+
+/// The bot API answers errors with status 200.
+async fn verdict(response: Response) -> Result<Posted, Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        ok: bool,
+        error: Option<String>,
+        ts: Option<String>,
+    }
+    let status = response.status();
+    let retry_after = retry_after(&response);
+    let Ok(answer) = serde_json::from_slice::<Answer>(&read(response).await?) else {
+        return Err(Failure::Passing { why: format!("{status} without Slack's JSON"), retry_after });
+    };
+    if answer.ok {
+        return Ok(Posted { ts: answer.ts });
+    }
+    let error = answer.error.unwrap_or_default();
+    let why = word(&error).unwrap_or("an error without a name").to_owned();
+    if PASSING.contains(&error.as_str()) {
+        return Err(Failure::Passing { why, retry_after });
+    }
+    Err(Failure::Final(why))
+}
+
+async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
+    let mut answer = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
+        answer.extend_from_slice(&chunk);
+        if answer.len() > ANSWER {
+            return Err(Failure::Final("an endless answer".to_owned()));
+        }
+    }
+    Ok(answer)
+}
+
+/// A connection that failed; without the address, which may be the secret.
+fn lost(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        why += &format!(": {error}");
+        cause = error.source();
+    }
+    // What cannot even be sent will not be sent by trying again.
+    if error.is_builder() { Failure::Final(why) } else { Failure::Passing { why, retry_after: None } }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn described(status: StatusCode, answer: &str) -> String {
+    let word = word(answer.trim()).map_or(String::new(), |word| format!(" ({word})"));
+    format!("HTTP {}{word}", status.as_u16())
+}
+
+/// Slack's name of an error. Other texts may repeat what we sent, secrets included, and are not shown.
+fn word(raw: &str) -> Option<&str> {
+    let named = !raw.is_empty()
+        && raw.len() <= 40
+        && raw.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    named.then_some(raw)
+}
+
+/// Says which way messages go, and no secret.
+impl fmt::Debug for Slack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.door {
+            Door::Webhook { .. } => f.write_str("Slack::Webhook"),
+            Door::Bot { channel, .. } => write!(f, "Slack::Bot({channel:?})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::extract::State;
+    use axum::http::HeaderMap;
+    use axum::response::{IntoResponse, Response};
+    use serde_json::Value;
+
+    use super::*;
+
+    const SECRET: &str = "T000-B000-XXXXSECRETXXXX";
+
+    /// One scripted answer: status, headers, body. Status 0 never answers.
+    type Scripted = (u16, &'static [(&'static str, &'static str)], &'static str);
+
+    type Requests = Arc<Mutex<Vec<(HeaderMap, Value, Instant)>>>;
+
+    #[derive(Clone)]
+    struct Fake {
+        answers: Arc<Mutex<VecDeque<Scripted>>>,
+        requests: Requests,
+    }
+
+    /// A real HTTP server that gives these answers, the last one again and again.
+    async fn serve(answers: &[Scripted]) -> (String, Requests) {
+        let requests = Requests::default();
+        let fake = Fake {
+            answers: Arc::new(Mutex::new(answers.iter().copied().collect())),
+            requests: requests.clone(),
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new().fallback(answer).with_state(fake);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (base, requests)
+    }
+
+    async fn answer(State(fake): State<Fake>, headers: HeaderMap, body: String) -> Response {
+        let body = serde_json::from_str(&body).unwrap();
+        fake.requests.lock().unwrap().push((headers, body, Instant::now()));
+        let (status, headers, body) = {
+            let mut answers = fake.answers.lock().unwrap();
+            if answers.len() > 1 { answers.pop_front().unwrap() } else { answers[0] }
+        };
+        if status == 0 {
+            std::future::pending::<()>().await;
+        }
+        let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
+        for (name, value) in headers {
+            response.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        response
+    }
+
+    fn client() -> Client {
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client::new()
+    }
+
+    fn webhook(base: &str) -> Slack {
+        Slack::webhook(client(), format!("{base}/services/{SECRET}"))
+    }
+
+    fn bot(base: &str) -> Slack {
+        Slack::bot(client(), &format!("{base}/api/"), SECRET.to_owned(), "C1".to_owned())
+    }
+
+    fn message() -> Message {
+        Message { text: "k-back rolled back".to_owned(), blocks: vec![json!({"type": "divider"})] }
+    }
+
+    async fn post(slack: &Slack, milliseconds: u64) -> Result<Posted, SlackError> {
+        slack.post(&message(), Duration::from_millis(milliseconds)).await
+    }
+
+    #[tokio::test]
+    async fn an_error_of_slacks_own_is_tried_again() {
+        let (base, requests) = serve(&[(500, &[], "internal_error"), (200, &[], "ok")]).await;
+        assert_eq!(post(&webhook(&base), 5_000).await.unwrap(), Posted { ts: None });
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests.len(), 2);
+        assert_eq!(requests[0].1, requests[1].1);
+        assert_eq!(requests[0].1["text"], "k-back rolled back");
+        assert_eq!(requests[0].1["blocks"], json!([{"type": "divider"}]));
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_waited_for_as_long_as_slack_says() {
+        let (base, requests) =
+            serve(&[(429, &[("retry-after", "1")], "rate_limited"), (200, &[], "ok")]).await;
+        post(&webhook(&base), 5_000).await.unwrap();
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests.len(), 2);
+        assert!(requests[1].2 - requests[0].2 >= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_limit_beyond_the_deadline_is_not_waited_for() {
+        let (base, requests) = serve(&[(429, &[("retry-after", "30")], "rate_limited")]).await;
+        let start = Instant::now();
+        let error = post(&webhook(&base), 2_000).await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(1), "{error}");
+        assert_eq!(error.to_string(), "Slack did not take the message within 2 s: HTTP 429 (rate_limited)");
+        assert_eq!(requests.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn silence_ends_with_the_deadline() {
+        let (base, _) = serve(&[(0, &[], "")]).await;
+        let start = Instant::now();
+        let error = post(&webhook(&base), 300).await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(matches!(&error, SlackError::TooLate { last, .. } if last == "no answer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_bot_says_who_it_is_and_keeps_the_messages_handle() {
+        let (base, requests) = serve(&[
+            (200, &[("retry-after", "0")], r#"{"ok":false,"error":"ratelimited"}"#),
+            (200, &[], r#"{"ok":true,"ts":"1700000000.000001"}"#),
+        ])
+        .await;
+        let posted = post(&bot(&base), 5_000).await.unwrap();
+        assert_eq!(posted.ts.as_deref(), Some("1700000000.000001"));
+        let requests = requests.lock().unwrap();
+        assert_eq!(requests.len(), 2);
+        assert_eq!(requests[1].0["authorization"], format!("Bearer {SECRET}"));
+        assert_eq!(requests[1].1["channel"], "C1");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_final() {
+        for (about, bot_door, answer, wanted) in [
+            (
+                "unknown channel",
+                true,
+                (200, r#"{"ok":false,"error":"channel_not_found"}"#),
+                "channel_not_found",
+            ),
+            ("revoked webhook", false, (404, "no_service"), "HTTP 404 (no_service)"),
+            ("malformed message", false, (400, "invalid_blocks"), "HTTP 400 (invalid_blocks)"),
+        ] {
+            let (base, requests) = serve(&[(answer.0, &[], answer.1)]).await;
+            let slack = if bot_door { bot(&base) } else { webhook(&base) };
+            let error = post(&slack, 3_000).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("Slack refuses the message: {wanted}"), "{about}");
+            assert_eq!(requests.lock().unwrap().len(), 1, "{about}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_error_tells_a_secret() {
+        let echo = "no webhook T000-B000-XXXXSECRETXXXX here";
+        let (refusing, _) = serve(&[(403, &[], echo)]).await;
+        let (failing, _) = serve(&[(503, &[], echo)]).await;
+        let (silent, _) = serve(&[(0, &[], "")]).await;
+        let nobody = "http://127.0.0.1:1".to_owned();
+        let no_address = "not an address".to_owned();
+        for base in [refusing, failing, silent, nobody, no_address] {
+            for slack in [webhook(&base), bot(&base)] {
+                let error = post(&slack, 300).await.unwrap_err();
+                let told = format!("{error} {error:?} {slack:?}");
+                assert!(!told.contains("SECRET"), "{told}");
+            }
+        }
+    }
+}

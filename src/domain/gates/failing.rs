@@ -1,0 +1,163 @@
+//! Gate `failing`: whether the evidence confirms the alert.
+
+use crate::domain::alert::{PolicyWish, Signal};
+use crate::domain::decide::{Case, Halt, Passage};
+use crate::domain::decision::Reason;
+use crate::domain::evidence::{self, Axis, Evidence, Judgement, Verdict};
+use crate::domain::policy::Rules;
+use crate::domain::service::Revision;
+use crate::domain::text;
+
+/// The axis on which an alert is judged.
+#[must_use]
+pub fn axis(signal: Signal) -> Axis {
+    match signal {
+        Signal::Latency => Axis::Slowness,
+        Signal::Errors | Signal::SlowBurn | Signal::Other => Axis::Errors,
+    }
+}
+
+/// The share of bad requests that counts as failing.
+#[must_use]
+pub fn threshold(rules: &Rules, axis: Axis) -> f64 {
+    match axis {
+        Axis::Errors => rules.rollback,
+        Axis::Slowness => rules.slow_share,
+    }
+}
+
+/// A revision's requests in the window against the policy; nothing when Monitoring could not be read.
+pub(in crate::domain) fn judge_revision(case: &Case<'_>, revision: &str) -> Option<Judgement> {
+    let bar = threshold(case.rules, axis(case.alert.signal));
+    Some(evidence::judge(&case.window_of(revision)?, bar, case.rules.min_requests))
+}
+
+/// Whether the culprit fails, and so the reason code of a rollback.
+pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<Reason> {
+    let wish = case.alert.wish();
+    if wish == Some(PolicyWish::Notify) {
+        return Err(Halt::notify(
+            Reason::ExplainOnly,
+            "the alert policy's label runback = notify asks to explain only",
+        ));
+    }
+    let shows_in_requests = case.alert.signal != Signal::Other;
+    match case.evidence {
+        Evidence::Unreadable { why, permission } => {
+            let missing = permission
+                .as_ref()
+                .map_or(String::new(), |name| format!("; the permission {name} is missing"));
+            if !shows_in_requests && wish.is_none() {
+                return Err(unshown(&format!("Monitoring cannot be read ({why}){missing}")));
+            }
+            let detail =
+                format!("unconfirmed: Monitoring cannot be read ({why}){missing}; the alert's word stands");
+            Ok((Reason::Unconfirmed, detail))
+        }
+        Evidence::Read(_) => {
+            let axis = axis(case.alert.signal);
+            let judgement = judge_revision(case, &culprit.name).unwrap_or_else(|| {
+                evidence::judge(&[], threshold(case.rules, axis), case.rules.min_requests)
+            });
+            let figures = sentence(case.rules, axis, &judgement);
+            if judgement.verdict == Verdict::Confirmed {
+                let critical = axis == Axis::Errors && judgement.ratio >= case.rules.critical;
+                let critical = critical || wish == Some(PolicyWish::Critical);
+                return Ok((if critical { Reason::Critical } else { Reason::Confirmed }, figures));
+            }
+            match wish {
+                Some(wish) if !shows_in_requests => {
+                    let (word, reason) = match wish {
+                        PolicyWish::Critical => ("critical", Reason::Critical),
+                        PolicyWish::Rollback | PolicyWish::Notify => ("rollback", Reason::Confirmed),
+                    };
+                    Ok((
+                        reason,
+                        format!(
+                            "the alert policy's label runback = {word} vouches for its alerts; {figures}"
+                        ),
+                    ))
+                }
+                _ if !shows_in_requests => Err(unshown(&figures)),
+                _ => Err(not_failing(case, culprit, axis, &judgement, figures)),
+            }
+        }
+    }
+}
+
+fn unshown(figures: &str) -> Halt {
+    let detail = format!(
+        "requests do not show what this alert measures, and its policy carries no label runback = rollback; {figures}"
+    );
+    Halt::notify(Reason::ExplainOnly, detail)
+}
+
+/// A request alert that the evidence does not confirm.
+fn not_failing(
+    case: &Case<'_>,
+    culprit: &Revision,
+    axis: Axis,
+    judgement: &Judgement,
+    figures: String,
+) -> Halt {
+    if judgement.verdict == Verdict::NoData {
+        return Halt::notify(Reason::NoData, figures);
+    }
+    let warning = case.rules.warning.filter(|_| axis == Axis::Errors);
+    let Some(warning) = warning else {
+        return match judgement.verdict {
+            Verdict::Healthy => Halt::ignore(Reason::Healthy, figures),
+            _ => Halt::ignore(Reason::Inconclusive, figures),
+        };
+    };
+    let window = case.window_of(&culprit.name).unwrap_or_default();
+    let milder = evidence::judge(&window, warning, case.rules.min_requests);
+    let figures = format!("{figures}, warning from {}", text::percent(warning));
+    match milder.verdict {
+        Verdict::Confirmed => Halt::notify(Reason::Warning, figures),
+        Verdict::Healthy => Halt::ignore(Reason::Healthy, figures),
+        _ => Halt::ignore(Reason::Inconclusive, figures),
+    }
+}
+
+/// "412 of 1,760 requests failed in 10 min, 23 %, at least 21 % with 95 % confidence; limit 5 %".
+fn sentence(rules: &Rules, axis: Axis, judgement: &Judgement) -> String {
+    let Judgement { requests, bad, ratio, lower, upper, periods, periods_above, threshold, .. } = *judgement;
+    let window = text::duration(rules.window);
+    if requests == 0 {
+        return format!("Monitoring has no requests of it in the last {window}");
+    }
+    let did = match axis {
+        Axis::Errors => "failed".to_owned(),
+        Axis::Slowness => format!("took longer than {}", text::duration(rules.slow)),
+    };
+    let figures = format!(
+        "{} of {} requests {did} in {window}, {}",
+        text::count(bad),
+        text::count(requests),
+        text::percent(ratio)
+    );
+    let limit = text::percent(threshold);
+    match judgement.verdict {
+        Verdict::Confirmed => format!(
+            "{figures}, at least {} with 95 % confidence, above the limit in {periods_above} of {periods} minutes; limit {limit}",
+            text::percent(lower)
+        ),
+        Verdict::Healthy => {
+            format!("{figures}, at most {} with 95 % confidence; limit {limit}", text::percent(upper))
+        }
+        _ if requests < rules.min_requests => {
+            format!("{figures}; fewer than {} requests prove nothing", rules.min_requests)
+        }
+        _ if lower > threshold => {
+            format!(
+                "{figures}, but above the limit in only {periods_above} of {periods} minutes: a spike; limit {limit}"
+            )
+        }
+        _ => format!(
+            "{figures}, between {} and {} with 95 % confidence; limit {limit}",
+            text::percent(lower),
+            text::percent(upper)
+        ),
+    }
+}

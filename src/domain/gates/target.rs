@@ -1,0 +1,172 @@
+//! Gate `target`: the last healthy revision.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::domain::decide::{Case, Halt, Passage};
+use crate::domain::decision::{Plan, Reason};
+use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
+use crate::domain::record::Share;
+use crate::domain::service::{Revision, Split};
+use crate::domain::text;
+
+use super::failing::{axis, judge_revision, threshold};
+
+/// A revision that was healthy all along has to have ended healthily as well: its last stretch is judged by itself.
+const LAST_STRETCH: TimeDelta = TimeDelta::minutes(30);
+
+/// The revision to go back to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::domain) struct Target<'a> {
+    pub(in crate::domain) revision: &'a Revision,
+    pub(in crate::domain) proven: bool,
+}
+
+/// What Monitoring's history says of a candidate.
+enum Past {
+    /// It served enough traffic healthily, last at this time.
+    Healthy { last: DateTime<Utc>, requests: u64, ratio: f64 },
+    /// It served enough traffic, and not healthily.
+    Bad,
+    /// It served too little to tell, or nothing.
+    Unknown,
+}
+
+/// Chooses among the older, ready, unquarantined revisions that do not fail now.
+pub(in crate::domain) fn choose<'a>(case: &Case<'a>, culprit: &Revision) -> Passage<Target<'a>> {
+    let mut refused = Vec::new();
+    let mut candidates = Vec::new();
+    for revision in case.revisions.iter().filter(|revision| revision.created_at < culprit.created_at) {
+        match ineligible(case, culprit, revision) {
+            Some(why) => refused.push(format!("{} {why}", revision.name)),
+            None => candidates.push((revision, past(case, revision))),
+        }
+    }
+    let split = case.service.split();
+    let serves = |revision: &Revision| split.contains_key(&revision.name);
+    let proven = candidates.iter().filter_map(|(revision, past)| match past {
+        Past::Healthy { last, requests, ratio } => {
+            Some((*revision, (serves(revision), *last, *requests), *ratio))
+        }
+        _ => None,
+    });
+    if let Some((revision, (_, _, requests), ratio)) = proven.max_by_key(|(_, order, _)| *order) {
+        let history = text::duration(case.rules.history);
+        let detail = format!(
+            "{} served {} requests in the last {history}, {} bad",
+            revision.name,
+            text::count(requests),
+            text::percent(ratio)
+        );
+        return Ok((Target { revision, proven: true }, detail));
+    }
+    let bad = candidates.iter().find(|(_, past)| matches!(past, Past::Bad));
+    let newest = candidates.iter().max_by_key(|(revision, _)| (serves(revision), revision.created_at));
+    match (bad, newest) {
+        // Where Monitoring has history, only a revision that it proves healthy will do.
+        (Some((revision, _)), _) => refused.push(format!("{} served, and not healthily", revision.name)),
+        (None, Some((revision, _))) => {
+            let detail = format!(
+                "{} is the newest older ready revision; unproven: no history shows it healthy",
+                revision.name
+            );
+            return Ok((Target { revision, proven: false }, detail));
+        }
+        (None, None) => {}
+    }
+    let detail = match refused.len() {
+        0 => format!("no revision is older than {}", culprit.name),
+        _ => format!("no older revision qualifies: {}", shortened(&refused)),
+    };
+    Err(Halt::notify(Reason::NoCandidate, detail))
+}
+
+/// Why a revision cannot be a target, if so.
+fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Option<&'static str> {
+    let quarantine = &case.record.quarantine;
+    // The same image under the culprit's own digest is no different from it: then the configuration is to blame,
+    // and going back to the same image is right.
+    let differs = revision.digest.is_some() && revision.digest != culprit.digest;
+    if !revision.ready {
+        Some("is not ready")
+    } else if quarantine.iter().any(|entry| entry.revision == revision.name) {
+        Some("is in quarantine")
+    } else if differs && quarantine.iter().any(|entry| entry.digest == revision.digest) {
+        Some("has a quarantined image")
+    } else if judge_revision(case, &revision.name)
+        .is_some_and(|judgement| judgement.verdict == Verdict::Confirmed)
+    {
+        Some("is failing now")
+    } else {
+        None
+    }
+}
+
+fn past(case: &Case<'_>, revision: &Revision) -> Past {
+    let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
+    let axis = axis(case.alert.signal);
+    let since = case.now - text::delta(case.rules.history);
+    let samples = &evidence::since(readings.of(&revision.name), since);
+    let healthy = stayed_healthy(samples, threshold(case.rules, axis), case.rules.min_requests);
+    match (healthy, free_of_errors(case, readings, revision), samples.last()) {
+        (None, _, _) | (_, _, None) => Past::Unknown,
+        (Some(true), true, Some(last)) => {
+            let (requests, bad) = evidence::total(samples);
+            Past::Healthy { last: last.end, requests, ratio: evidence::ratio(bad, requests) }
+        }
+        _ => Past::Bad,
+    }
+}
+
+/// A revision that was quick but failed is no target for a latency incident.
+fn free_of_errors(case: &Case<'_>, readings: &Readings, revision: &Revision) -> bool {
+    readings.errors.is_none()
+        || stayed_healthy(readings.errors_of(&revision.name), case.rules.rollback, case.rules.min_requests)
+            != Some(false)
+}
+
+/// Whether enough requests were served below the threshold, over all and at the end; nothing when there were too few.
+fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<bool> {
+    let (requests, bad) = evidence::total(samples);
+    let last = samples.last()?;
+    if requests < min_requests {
+        return None;
+    }
+    let end: Vec<Sample> =
+        samples.iter().filter(|sample| sample.end > last.end - LAST_STRETCH).copied().collect();
+    let ended_badly = evidence::judge(&end, bar, min_requests).verdict == Verdict::Confirmed;
+    Some(evidence::ratio(bad, requests) <= bar && !ended_badly)
+}
+
+/// The move: the culprit's share goes to the target, other shares stay.
+pub(in crate::domain) fn plan(case: &Case<'_>, culprit: &Revision, target: &Target<'_>) -> Plan {
+    let from = case.service.split();
+    let to = moved(&from, &culprit.name, &target.revision.name);
+    Plan {
+        culprit: culprit.clone(),
+        target: target.revision.clone(),
+        proven: target.proven,
+        from: shares(&from),
+        to: shares(&to),
+    }
+}
+
+fn moved(from: &Split, culprit: &str, target: &str) -> Split {
+    let mut to = from.clone();
+    let share = to.remove(culprit).unwrap_or(0);
+    *to.entry(target.to_owned()).or_insert(0) += share;
+    to
+}
+
+fn shares(split: &Split) -> Vec<Share> {
+    split.iter().map(|(revision, percent)| Share { revision: revision.clone(), percent: *percent }).collect()
+}
+
+fn shortened(items: &[String]) -> String {
+    const MOST: usize = 4;
+    let more = items.len().saturating_sub(MOST);
+    let mut text = items.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text += &format!(" and {more} more");
+    }
+    text
+}

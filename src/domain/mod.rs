@@ -1,0 +1,23 @@
+//! The judgement: pure values and functions. No clock, no network, no environment, no serialisation.
+//!
+//! In reading order:
+
+pub mod alert;
+
+pub mod service;
+
+pub mod evidence;
+
+pub mod policy;
+
+pub mod record;
+
+pub mod decision;
+
+pub mod decide;
+
+mod gates;
+
+pub mod traffic;
+
+pub mod text;

@@ -1,0 +1,96 @@
+//! The guarded service: its name, its revisions and its traffic.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+/// The full name of a Cloud Run service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// Project id.
+    pub project: String,
+    /// Region, for example `asia-northeast1`.
+    pub region: String,
+    /// The service's short name.
+    pub service: String,
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "projects/{}/locations/{}/services/{}", self.project, self.region, self.service)
+    }
+}
+
+/// The service as Cloud Run showed it at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where its requests arrive (`status.url`).
+    pub url: String,
+    /// What the spec asks for. Writes start from here.
+    pub spec_traffic: Vec<TrafficTarget>,
+    /// What really happens (`status.traffic`). Decisions start from here.
+    pub status_traffic: Vec<TrafficTarget>,
+    /// Whether a change is being rolled out: the controller has not caught up with the spec yet.
+    pub in_flight: bool,
+    /// The conditions' messages when the last rollout failed; for people.
+    pub trouble: Option<String>,
+    /// The newest revision that became ready: what LATEST means.
+    pub latest_ready: Option<String>,
+}
+
+/// One entry of a traffic list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrafficTarget {
+    /// What the entry points at. In a status LATEST is resolved to a revision.
+    pub to: Destination,
+    /// Percent of the requests; 0 for an entry that only carries a tag.
+    pub percent: u8,
+    /// Traffic tag: a URL of its own.
+    pub tag: Option<String>,
+}
+
+/// What a traffic target points at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// The newest ready revision, whatever it is.
+    Latest,
+    /// One revision, by its short name.
+    Revision(String),
+}
+
+/// One revision of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    /// Short name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// Whether its `Ready` condition is true. At 0 % it stays ready with reason `Retired`.
+    pub ready: bool,
+    /// The image's digest, `sha256:…`.
+    pub digest: Option<String>,
+    /// The commit it was built from: label `commit-sha`, else an image tag that is a commit hash.
+    pub commit: Option<String>,
+    /// Label `runback-schema`: the database schema that it needs.
+    pub schema: Option<String>,
+}
+
+/// A split: percent by revision, without the zeros.
+pub type Split = BTreeMap<String, u8>;
+
+impl Service {
+    /// How requests are split now, by the status.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        let mut split = Split::new();
+        for target in &self.status_traffic {
+            if let (Destination::Revision(name), true) = (&target.to, target.percent > 0) {
+                *split.entry(name.clone()).or_insert(0) += target.percent;
+            }
+        }
+        split
+    }
+}

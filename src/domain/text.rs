@@ -1,0 +1,90 @@
+//! Figures as people read them.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// `23 %`, `4.8 %`, `0.12 %`: two figures that matter.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let value = share * 100.0;
+    if value == 0.0 || value >= 10.0 {
+        format!("{value:.0} %")
+    } else if value >= 1.0 {
+        format!("{value:.1} %").replace(".0 %", " %")
+    } else {
+        format!("{value:.2} %")
+    }
+}
+
+/// `1,760`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `45 s`, `10 min`, `5 h`, `3 d`: the largest unit that leaves a whole number of at least 2, or the next smaller.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 if seconds % 60 != 0 || seconds == 0 => format!("{seconds} s"),
+        0..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The same for a difference of times; a negative one is 0.
+#[must_use]
+pub fn span(delta: TimeDelta) -> String {
+    duration(delta.to_std().unwrap_or_default())
+}
+
+/// A policy's duration as a difference of times. What does not fit is the longest one.
+#[must_use]
+pub fn delta(time: Duration) -> TimeDelta {
+    TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX)
+}
+
+/// `2026-11-22T03:14:00Z`.
+#[must_use]
+pub fn clock(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_like_prose() {
+        let percents = [
+            (0.0, "0 %"),
+            (0.234, "23 %"),
+            (0.05, "5 %"),
+            (0.048, "4.8 %"),
+            (0.0012, "0.12 %"),
+            (1.0, "100 %"),
+        ];
+        for (share, text) in percents {
+            assert_eq!(percent(share), text);
+        }
+        for (number, text) in [(0, "0"), (999, "999"), (1_760, "1,760"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), text);
+        }
+        for (seconds, text) in
+            [(0, "0 s"), (45, "45 s"), (60, "1 min"), (600, "10 min"), (86_400, "24 h"), (604_800, "7 d")]
+        {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The traffic list to write: the plan's percentages on top of everything that the list already said.
+
+use super::decision::Plan;
+use super::service::{Destination, Service, Split, TrafficTarget};
+
+/// The spec's traffic list after the plan.
+///
+/// Entries that the plan does not concern stay as they are: other shares, LATEST where it is not the culprit, and
+/// every tag with what it points at. When the status differs from the spec (a rollout that failed), the percentages
+/// come from the status, on which the plan was made.
+#[must_use]
+pub fn after(service: &Service, plan: &Plan) -> Vec<TrafficTarget> {
+    let resolve = |target: &TrafficTarget| match &target.to {
+        Destination::Latest => service.latest_ready.clone(),
+        Destination::Revision(name) => Some(name.clone()),
+    };
+    let mut spec = Split::new();
+    for target in service.spec_traffic.iter().filter(|target| target.percent > 0) {
+        *spec.entry(resolve(target).unwrap_or_default()).or_insert(0) += target.percent;
+    }
+    let in_step = spec == service.split();
+    let stays =
+        |target: &TrafficTarget| in_step && resolve(target).as_deref() != Some(plan.culprit.name.as_str());
+
+    let mut list = Vec::new();
+    for target in &service.spec_traffic {
+        let percent = if stays(target) { target.percent } else { 0 };
+        if percent > 0 || target.tag.is_some() {
+            list.push(TrafficTarget { percent, ..target.clone() });
+        }
+    }
+    // What is missing of the planned split becomes entries of its own, before those that only carry a tag.
+    let mut missing = Vec::new();
+    for share in &plan.to {
+        let already: u8 = list
+            .iter()
+            .filter(|target| resolve(target).as_deref() == Some(share.revision.as_str()))
+            .map(|target| target.percent)
+            .sum();
+        let to = Destination::Revision(share.revision.clone());
+        let percent = share.percent.saturating_sub(already);
+        if percent == 0 {
+            continue;
+        }
+        match list.iter_mut().find(|target| target.to == to && target.percent > 0) {
+            Some(target) => target.percent += percent,
+            None => missing.push(TrafficTarget { to, percent, tag: None }),
+        }
+    }
+    missing.extend(list);
+    missing
+}
+
+/// The spec's traffic list with everything on LATEST again; tags stay.
+#[must_use]
+pub fn released(service: &Service) -> Vec<TrafficTarget> {
+    let tags = service.spec_traffic.iter().filter(|target| target.tag.is_some());
+    let tags = tags.map(|target| TrafficTarget { percent: 0, ..target.clone() });
+    std::iter::once(TrafficTarget { to: Destination::Latest, percent: 100, tag: None }).chain(tags).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,659 @@
+//! Log lines as Cloud Logging reads them: one JSON object a line on standard output.
+//!
+//! `tracing-stackdriver` formats the events; it cannot carry the trace of the request, which Cloud Logging
+//! needs to show a line below the request that caused it. So its writer is wrapped: each finished line is
+//! read back, completed and written in one piece.
+//!
+//! What a caller may rely on:
+//!
+//! - a field `status_code` is written as `statusCode`: all names become camel case, those of labels too;
+//! - a field `labels.incident` becomes the label `incident`, `http_request.status` a part of `httpRequest`,
+//!   and `severity = "NOTICE"` replaces the level;
+//! - a field `gates_json` holds JSON text and is written as the value `gates`, so that it can be queried;
+//! - fractions arrive as text (`ratio = 0.5` is written as `"0.5"`), because that is what `tracing-stackdriver`
+//!   makes of them: put figures that are to be queried into a `_json` field;
+//! - `time`, `target`, `span` and `spans` belong to the line itself and are no names for a field.
+
+use std::fmt;
+use std::io;
+use std::panic::PanicHookInfo;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tracing::{Span, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// What is logged when nobody asks for something else.
+const DEFAULT_FILTER: &str = "info";
+
+/// The request's span and panics go by this target, which no filter drops: without the span a warning could not
+/// name its trace.
+const ALWAYS_ON: &str = "runback::request";
+
+/// Sends log events and panics to standard output from here on. `filter` is the text of `RUST_LOG`.
+///
+/// With a project the lines link to the traces of that project. A second call changes nothing.
+pub fn init(project: Option<&str>, filter: Option<&str>) {
+    let (filter, complaint) = choose_filter(filter);
+    if tracing::subscriber::set_global_default(subscriber(project, filter, io::stdout)).is_err() {
+        return;
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(target: ALWAYS_ON, severity = "CRITICAL", "{}", describe_panic(panic));
+    }));
+    if let Some(complaint) = complaint {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// The span to handle a request in: every line logged within it links to the trace.
+pub fn request_span(trace: Option<&TraceContext>) -> Span {
+    tracing::error_span!(
+        target: ALWAYS_ON,
+        "request",
+        trace = trace.map(|trace| trace.trace_id.as_str()),
+        span_id = trace.and_then(|trace| trace.span_id.as_deref()),
+        trace_sampled = trace.and_then(|trace| trace.sampled),
+    )
+}
+
+/// The trace that a request belongs to, as its sender says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+    /// 16 hexadecimal digits: the sender's span.
+    pub span_id: Option<String>,
+    /// Whether Cloud Trace keeps this trace, where the sender knows.
+    pub sampled: Option<bool>,
+}
+
+impl TraceContext {
+    /// Reads the headers `traceparent` and `X-Cloud-Trace-Context`. The first wins where both make sense.
+    pub fn from_headers(traceparent: Option<&str>, cloud_trace_context: Option<&str>) -> Option<Self> {
+        traceparent
+            .and_then(Self::from_traceparent)
+            .or_else(|| cloud_trace_context.and_then(Self::from_cloud_trace_context))
+    }
+
+    /// W3C Trace Context: `00-<trace id>-<span id>-<flags>`. Later versions may append parts.
+    fn from_traceparent(header: &str) -> Option<Self> {
+        let mut parts = header.trim().split('-');
+        let (version, trace_id, span_id, flags) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let known_version = match version {
+            "00" => parts.next().is_none(),
+            "ff" => false,
+            _ => is_lower_hex(version, 2),
+        };
+        if !known_version || !is_id(trace_id, 32) || !is_id(span_id, 16) || !is_lower_hex(flags, 2) {
+            return None;
+        }
+        Some(Self {
+            trace_id: trace_id.to_owned(),
+            span_id: Some(span_id.to_owned()),
+            sampled: Some(u8::from_str_radix(flags, 16).ok()? & 1 == 1),
+        })
+    }
+
+    /// Google's own header: `<trace id>[/<span id in decimal>][;o=<flags>]`.
+    fn from_cloud_trace_context(header: &str) -> Option<Self> {
+        let (ids, options) = header.trim().split_once(';').unwrap_or((header.trim(), ""));
+        let (trace_id, span_id) = ids.split_once('/').unwrap_or((ids, ""));
+        let trace_id = trace_id.to_ascii_lowercase();
+        if !is_id(&trace_id, 32) {
+            return None;
+        }
+        let span_id = span_id.parse::<u64>().ok().filter(|id| *id != 0);
+        let flags = options.strip_prefix("o=").and_then(|flags| flags.parse::<u8>().ok());
+        Some(Self {
+            trace_id,
+            span_id: span_id.map(|id| format!("{id:016x}")),
+            sampled: flags.map(|flags| flags & 1 == 1),
+        })
+    }
+}
+
+fn is_lower_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// An identifier of nothing but zeros means that there is none.
+fn is_id(text: &str, length: usize) -> bool {
+    is_lower_hex(text, length) && text.bytes().any(|byte| byte != b'0')
+}
+
+/// The filter to use, and what to tell the user where it is not the one asked for.
+fn choose_filter(text: Option<&str>) -> (EnvFilter, Option<String>) {
+    let text = text.map(str::trim).filter(|text| !text.is_empty()).unwrap_or(DEFAULT_FILTER);
+    let problem = if names_a_level(text) || text.contains("runback") {
+        match EnvFilter::try_new(text) {
+            Ok(filter) => return (filter, None),
+            Err(error) => error.to_string(),
+        }
+    } else {
+        // EnvFilter takes a misspelt level for a crate of that name and logs nothing at all.
+        "it names no level".to_owned()
+    };
+    let complaint =
+        format!("RUST_LOG is {text:?}, which cannot be used ({problem}): \"{DEFAULT_FILTER}\" is used");
+    (EnvFilter::new(DEFAULT_FILTER), Some(complaint))
+}
+
+fn names_a_level(filter: &str) -> bool {
+    filter.split([',', '=']).any(|word| word.trim().parse::<tracing::metadata::LevelFilter>().is_ok())
+}
+
+fn subscriber<W>(project: Option<&str>, filter: EnvFilter, out: W) -> impl Subscriber + Send + Sync + 'static
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let filter = match format!("{ALWAYS_ON}=error").parse() {
+        Ok(always_on) => filter.add_directive(always_on),
+        Err(_) => filter,
+    };
+    let lines = CloudLogging { project: project.map(str::to_owned), out };
+    let layer = tracing_stackdriver::layer().with_source_location(false).with_writer(lines);
+    tracing_subscriber::registry().with(filter).with(layer)
+}
+
+/// One line without what a panic message may have picked up on its way: an `unwrap` of an HTTP error prints the
+/// address, and the address of a Slack webhook is a secret.
+fn describe_panic(panic: &PanicHookInfo<'_>) -> String {
+    let payload = panic.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("unnamed");
+    match panic.location() {
+        Some(place) => format!("thread '{thread}' panicked at {place}: {}", without_secrets(message)),
+        None => format!("thread '{thread}' panicked: {}", without_secrets(message)),
+    }
+}
+
+/// Cuts addresses down to their host, and hides what looks like a token.
+fn without_secrets(message: &str) -> String {
+    let mut clean = String::with_capacity(message.len());
+    let mut credentials_next = false;
+    for word in message.split_inclusive(|c: char| c.is_whitespace() || "\"'`()<>{},".contains(c)) {
+        let end = word.trim_end_matches(|c: char| c.is_whitespace() || "\"'`()<>{},".contains(c)).len();
+        let (word, separator) = word.split_at(end);
+        if let Some((scheme, address)) = word.split_once("://") {
+            let host = address.split(['/', '?', '#']).next().unwrap_or_default();
+            let host = host.rsplit('@').next().unwrap_or_default();
+            clean.push_str(&format!("{scheme}://{host}/…"));
+        } else if (credentials_next && !word.is_empty())
+            || ["xox", "ya29.", "eyJ"].iter().any(|token| word.starts_with(token))
+        {
+            clean.push('…');
+        } else {
+            clean.push_str(word);
+        }
+        credentials_next = word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic");
+        clean.push_str(separator);
+    }
+    clean
+}
+
+/// Hands out writers that rewrite each line on its way to `out`.
+struct CloudLogging<W> {
+    project: Option<String>,
+    out: W,
+}
+
+impl<'writer, W: MakeWriter<'writer>> MakeWriter<'writer> for CloudLogging<W> {
+    type Writer = LineWriter<'writer, W::Writer>;
+
+    fn make_writer(&'writer self) -> Self::Writer {
+        LineWriter { project: self.project.as_deref(), out: self.out.make_writer() }
+    }
+}
+
+/// The layer formats an event in full and writes it at once, so each `write` is one line.
+struct LineWriter<'writer, W> {
+    project: Option<&'writer str>,
+    out: W,
+}
+
+impl<W: io::Write> io::Write for LineWriter<'_, W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.out.write_all(rewrite(line, self.project).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A line as Cloud Logging wants it. What it makes of the special names:
+/// <https://cloud.google.com/logging/docs/agent/logging/configuration#special-fields>.
+#[derive(Serialize)]
+struct Entry {
+    severity: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<Value>,
+    message: String,
+    #[serde(rename = "logging.googleapis.com/trace", skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+    #[serde(rename = "logging.googleapis.com/spanId", skip_serializing_if = "Option::is_none")]
+    span_id: Option<Value>,
+    #[serde(rename = "logging.googleapis.com/trace_sampled", skip_serializing_if = "Option::is_none")]
+    trace_sampled: Option<Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// Turns a line of `tracing-stackdriver` into a line of ours. A line that cannot be read is still logged.
+fn rewrite(line: &[u8], project: Option<&str>) -> String {
+    let entry = match serde_json::from_slice(line) {
+        Ok(fields) => entry(fields, project),
+        Err(_) => Entry {
+            severity: "ERROR".to_owned(),
+            time: None,
+            message: String::from_utf8_lossy(line).trim_end().to_owned(),
+            trace: None,
+            span_id: None,
+            trace_sampled: None,
+            rest: Map::new(),
+        },
+    };
+    let mut line = serde_json::to_string(&entry).unwrap_or_else(|error| unwritable(&error));
+    line.push('\n');
+    line
+}
+
+fn entry(mut fields: Map<String, Value>, project: Option<&str>) -> Entry {
+    let spans = enclosing_spans(fields.remove("span"), fields.remove("spans"));
+    let of_request = |name: &str| spans.iter().find_map(|span| span.get(name)).cloned();
+    Entry {
+        severity: fields.remove("severity").map_or_else(|| "DEFAULT".to_owned(), into_text),
+        time: fields.remove("time"),
+        message: fields
+            .remove("message")
+            .or_else(|| fields.get("target").cloned())
+            .map_or_else(String::new, into_text),
+        trace: of_request("trace").map(into_text).map(|trace| match project {
+            Some(project) => format!("projects/{project}/traces/{trace}"),
+            None => trace,
+        }),
+        span_id: of_request("span_id"),
+        trace_sampled: of_request("trace_sampled"),
+        rest: with_json_fields_parsed(fields),
+    }
+}
+
+/// The spans around an event, innermost first. An event that names its parent has only that one for sure.
+fn enclosing_spans(span: Option<Value>, spans: Option<Value>) -> Vec<Value> {
+    let outer = match spans {
+        Some(Value::Array(spans)) => spans,
+        _ => Vec::new(),
+    };
+    span.into_iter().chain(outer.into_iter().rev()).collect()
+}
+
+/// `gates_json` reaches us as `gatesJson`. Text that is no JSON, and a name that is taken, are left alone.
+fn with_json_fields_parsed(fields: Map<String, Value>) -> Map<String, Value> {
+    let mut parsed = Map::new();
+    for (name, value) in &fields {
+        let short =
+            name.strip_suffix("Json").filter(|short| !short.is_empty() && !fields.contains_key(*short));
+        let json = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+        match (short, json) {
+            (Some(short), Some(json)) => parsed.insert(short.to_owned(), json),
+            _ => parsed.insert(name.clone(), value.clone()),
+        };
+    }
+    parsed
+}
+
+fn into_text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// A string and a map of values can always be written; should that ever change, the line says so.
+fn unwritable(error: &dyn fmt::Display) -> String {
+    serde_json::json!({"severity": "ERROR", "message": format!("a log line could not be written: {error}")})
+        .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+
+    fn request() -> TraceContext {
+        TraceContext { trace_id: TRACE.to_owned(), span_id: Some(SPAN.to_owned()), sampled: Some(true) }
+    }
+
+    /// Keeps what is written, one entry for each call.
+    #[derive(Clone, Default)]
+    struct Pieces(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Pieces {
+        fn written(&self) -> Vec<Vec<u8>> {
+            self.0.lock().expect("no writer panicked").clone()
+        }
+    }
+
+    impl io::Write for Pieces {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no writer panicked").push(piece.to_vec());
+            Ok(piece.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Runs `work` below a real subscriber and returns what it wrote.
+    fn written_by(project: Option<&str>, filter: &str, work: impl FnOnce()) -> Vec<Vec<u8>> {
+        let pieces = Pieces::default();
+        let out = pieces.clone();
+        let subscriber = subscriber(project, EnvFilter::new(filter), move || out.clone());
+        tracing::subscriber::with_default(subscriber, work);
+        pieces.written()
+    }
+
+    fn lines_of(project: Option<&str>, filter: &str, work: impl FnOnce()) -> Vec<Value> {
+        let text =
+            String::from_utf8(written_by(project, filter, work).concat()).expect("log lines are UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is one JSON object")).collect()
+    }
+
+    fn line_of(work: impl FnOnce()) -> Value {
+        let mut lines = lines_of(Some("k-back"), "info", work);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines.remove(0)
+    }
+
+    #[test]
+    fn a_line_carries_severity_time_message_target_and_fields() {
+        let line = line_of(|| tracing::warn!(status_code = 503, retry = true, "Slack did not answer"));
+        assert_eq!(line["severity"], "WARNING");
+        assert_eq!(line["message"], "Slack did not answer");
+        assert_eq!(line["target"], "runback::logging::tests");
+        assert_eq!(line["statusCode"], 503);
+        assert_eq!(line["retry"], true);
+        chrono::DateTime::parse_from_rfc3339(line["time"].as_str().expect("time is text"))
+            .expect("time is RFC 3339");
+        assert_eq!(line.as_object().map(Map::len), Some(6), "{line}");
+    }
+
+    #[test]
+    fn every_level_has_its_severity_and_a_field_can_replace_it() {
+        let lines = lines_of(None, "trace", || {
+            tracing::trace!("a");
+            tracing::debug!("b");
+            tracing::info!("c");
+            tracing::warn!("d");
+            tracing::error!("e");
+            tracing::info!(severity = "NOTICE", "f");
+        });
+        let severities: Vec<_> =
+            lines.iter().map(|line| line["severity"].as_str().unwrap_or_default()).collect();
+        assert_eq!(severities, ["DEBUG", "DEBUG", "INFO", "WARNING", "ERROR", "NOTICE"]);
+    }
+
+    #[test]
+    fn lines_of_a_request_link_to_its_trace_also_from_inner_spans() {
+        let line = line_of(|| {
+            let _request = request_span(Some(&request())).entered();
+            let _inner = tracing::info_span!("gather", service = "k-back").entered();
+            tracing::info!("read");
+        });
+        assert_eq!(line["logging.googleapis.com/trace"], format!("projects/k-back/traces/{TRACE}"));
+        assert_eq!(line["logging.googleapis.com/spanId"], SPAN);
+        assert_eq!(line["logging.googleapis.com/trace_sampled"], true);
+        assert!(line.get("span").is_none() && line.get("spans").is_none(), "{line}");
+    }
+
+    #[test]
+    fn an_event_that_names_its_parent_links_to_the_parents_trace() {
+        let span_outside = |work: &dyn Fn(&Span)| {
+            let span = request_span(Some(&request()));
+            work(&span);
+        };
+        let line = line_of(|| span_outside(&|span| tracing::info!(parent: span, "later")));
+        assert_eq!(line["logging.googleapis.com/trace"], format!("projects/k-back/traces/{TRACE}"));
+    }
+
+    #[test]
+    fn without_a_project_the_trace_is_the_bare_identifier() {
+        let lines = lines_of(None, "info", || {
+            let _request = request_span(Some(&request())).entered();
+            tracing::info!("read");
+        });
+        assert_eq!(lines[0]["logging.googleapis.com/trace"], TRACE);
+    }
+
+    #[test]
+    fn a_request_without_a_trace_has_no_trace_fields() {
+        let line = line_of(|| {
+            let _request = request_span(None).entered();
+            tracing::info!("read");
+        });
+        assert!(!line.to_string().contains("logging.googleapis.com"), "{line}");
+    }
+
+    #[test]
+    fn a_filter_for_errors_only_does_not_lose_the_trace() {
+        for filter in ["error", "runback::logging::tests=error"] {
+            let lines = lines_of(Some("k-back"), filter, || {
+                let _request = request_span(Some(&request())).entered();
+                tracing::warn!("dropped");
+                tracing::error!("kept");
+            });
+            assert_eq!(lines.len(), 1, "{filter}");
+            assert!(lines[0].get("logging.googleapis.com/trace").is_some(), "{filter}: {lines:?}");
+        }
+    }
+
+    #[test]
+    fn labels_keep_readable_keys_and_are_text() {
+        let line = line_of(|| {
+            tracing::info!(
+                labels.incident = "0.abc",
+                labels.service_name = "k-back",
+                labels.attempt = 2,
+                "decided"
+            );
+        });
+        let expected = json!({"incident": "0.abc", "serviceName": "k-back", "attempt": "2"});
+        assert_eq!(line["logging.googleapis.com/labels"], expected);
+    }
+
+    #[test]
+    fn the_request_is_logged_as_cloud_logging_shows_requests() {
+        let line = line_of(|| {
+            tracing::info!(http_request.request_method = "POST", http_request.status = 200, "done")
+        });
+        assert_eq!(line["httpRequest"], json!({"requestMethod": "POST", "status": 200}));
+    }
+
+    #[test]
+    fn a_json_field_is_written_as_its_value() {
+        let gates = r#"[{"gate":"open","passed":true,"ratio":0.25}]"#;
+        let line = line_of(|| tracing::info!(gates_json = gates, decided_by_json = "{}", "decided"));
+        assert_eq!(line["gates"], json!([{"gate": "open", "passed": true, "ratio": 0.25}]));
+        assert_eq!(line["decidedBy"], json!({}));
+        assert!(line.get("gatesJson").is_none(), "{line}");
+    }
+
+    #[test]
+    fn a_json_field_that_is_no_json_or_whose_name_is_taken_stays_as_it_is() {
+        let line = line_of(|| {
+            tracing::info!(gates_json = "[", plan_json = "{}", plan = "none", json = "1", "decided")
+        });
+        assert_eq!(line["gatesJson"], "[");
+        assert_eq!(line["planJson"], "{}");
+        assert_eq!(line["plan"], "none");
+        assert_eq!(line["json"], "1");
+    }
+
+    #[test]
+    fn quotes_line_breaks_and_any_script_stay_one_line() {
+        let message = "a \"quoted\"\nline\u{2028} 日本語 \u{0}";
+        let line = line_of(|| tracing::error!("{message}"));
+        assert_eq!(line["message"], message);
+    }
+
+    #[test]
+    fn an_event_without_a_message_says_where_it_comes_from() {
+        assert_eq!(line_of(|| tracing::info!(attempt = 1))["message"], "runback::logging::tests");
+    }
+
+    #[test]
+    fn fractions_arrive_as_text_which_is_why_figures_go_into_json_fields() {
+        assert_eq!(line_of(|| tracing::info!(ratio = 0.5, "judged"))["ratio"], "0.5");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_still_logged() {
+        for (raw, message) in [
+            (&b"Unable to format\n"[..], "Unable to format"),
+            (b"[1]\n", "[1]"),
+            (b"\xff{\n", "\u{fffd}{"),
+            (b"", ""),
+        ] {
+            let line: Value = serde_json::from_str(&rewrite(raw, Some("k-back"))).expect("the line is JSON");
+            assert_eq!(line, json!({"severity": "ERROR", "message": message}));
+        }
+    }
+
+    #[test]
+    fn each_line_is_written_in_one_piece() {
+        let pieces = written_by(None, "info", || {
+            tracing::info!("one");
+            tracing::info!("two");
+        });
+        assert_eq!(pieces.len(), 2);
+        assert!(pieces.iter().all(|piece| piece.ends_with(b"}\n")));
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_used_falls_back_to_info_and_says_so() {
+        let table = [
+            (None, "info", false),
+            (Some(""), "info", false),
+            (Some(" "), "info", false),
+            (Some("debug"), "debug", false),
+            (Some("WARN"), "warn", false),
+            (Some("off"), "off", false),
+            (Some("runback"), "runback", false),
+            (Some("hyper=debug,info"), "hyper=debug,info", false),
+            (Some("inof"), "info", true),
+            (Some("runback=inof"), "info", true),
+            (Some("runback=info=debug"), "info", true),
+        ];
+        for (text, expected, complains) in table {
+            let (filter, complaint) = choose_filter(text);
+            let same = |text: &str| {
+                let mut parts: Vec<_> = text.split(',').map(str::to_owned).collect();
+                parts.sort();
+                parts
+            };
+            let expected = EnvFilter::new(expected).to_string();
+            assert_eq!(same(&filter.to_string()), same(&expected), "{text:?}");
+            assert_eq!(complaint.is_some(), complains, "{text:?}: {complaint:?}");
+        }
+    }
+
+    #[test]
+    fn the_complaint_about_a_filter_names_the_variable_and_the_value() {
+        let (_, complaint) = choose_filter(Some("inof"));
+        let expected = r#"RUST_LOG is "inof", which cannot be used (it names no level): "info" is used"#;
+        assert_eq!(complaint.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_panic_message_loses_addresses_and_tokens() {
+        let table = [
+            ("index out of bounds: the len is 3", "index out of bounds: the len is 3"),
+            ("no port: 8080/tcp", "no port: 8080/tcp"),
+            (
+                r#"reqwest::Error { url: "https://hooks.slack.com/services/T0/B0/secret" }"#,
+                r#"reqwest::Error { url: "https://hooks.slack.com/…" }"#,
+            ),
+            ("at http://user:word@127.0.0.1:80?key=1", "at http://127.0.0.1:80/…"),
+            ("authorization: Bearer abc.def, then", "authorization: Bearer …, then"),
+            ("token `xoxb-1-2`", "token `…`"),
+            ("got ya29.a0Af and eyJhbGciOi", "got … and …"),
+        ];
+        for (message, clean) in table {
+            assert_eq!(without_secrets(message), clean);
+        }
+    }
+
+    #[test]
+    fn trace_headers_are_read_or_ignored() {
+        let trace = |span: Option<&str>, sampled: Option<bool>| {
+            Some(TraceContext { trace_id: TRACE.to_owned(), span_id: span.map(str::to_owned), sampled })
+        };
+        let zeros = "00000000000000000000000000000000";
+        let traceparent = [
+            (format!("00-{TRACE}-{SPAN}-01"), trace(Some(SPAN), Some(true))),
+            (format!("00-{TRACE}-{SPAN}-00"), trace(Some(SPAN), Some(false))),
+            (format!("00-{TRACE}-{SPAN}-03"), trace(Some(SPAN), Some(true))),
+            (format!(" 00-{TRACE}-{SPAN}-01 "), trace(Some(SPAN), Some(true))),
+            (format!("01-{TRACE}-{SPAN}-01-more"), trace(Some(SPAN), Some(true))),
+            (format!("00-{TRACE}-{SPAN}-01-more"), None),
+            (format!("ff-{TRACE}-{SPAN}-01"), None),
+            (format!("0-{TRACE}-{SPAN}-01"), None),
+            (format!("00-{zeros}-{SPAN}-01"), None),
+            (format!("00-{TRACE}-0000000000000000-01"), None),
+            (format!("00-{}-{SPAN}-01", TRACE.to_uppercase()), None),
+            (format!("00-{}-{SPAN}-01", &TRACE[1..]), None),
+            (format!("00-{TRACE}-{SPAN}-0x"), None),
+            (format!("00-{TRACE}-{SPAN}"), None),
+            (String::new(), None),
+            ("日-本-語-だ".to_owned(), None),
+        ];
+        for (header, expected) in traceparent {
+            assert_eq!(TraceContext::from_headers(Some(&header), None), expected, "{header:?}");
+        }
+        let cloud = [
+            (format!("{TRACE}/1;o=1"), trace(Some("0000000000000001"), Some(true))),
+            (format!("{TRACE}/67667974448284343;o=0"), trace(Some(SPAN), Some(false))),
+            (format!("{TRACE}/18446744073709551615"), trace(Some("ffffffffffffffff"), None)),
+            (format!("{TRACE}/18446744073709551616"), trace(None, None)),
+            (format!("{TRACE}/0;o=1"), trace(None, Some(true))),
+            (format!("{TRACE};o=1"), trace(None, Some(true))),
+            (TRACE.to_owned(), trace(None, None)),
+            (TRACE.to_uppercase(), trace(None, None)),
+            (format!("{TRACE}/abc;o=x"), trace(None, None)),
+            (format!("{zeros}/1;o=1"), None),
+            ("105445aa/1;o=1".to_owned(), None),
+            (String::new(), None),
+        ];
+        for (header, expected) in cloud {
+            assert_eq!(TraceContext::from_headers(None, Some(&header)), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn traceparent_wins_and_an_unreadable_one_gives_way() {
+        let cloud = "105445aa7843bc8bf206b12000100000/1;o=1";
+        let trace_id = |traceparent: Option<&str>| {
+            TraceContext::from_headers(traceparent, Some(cloud)).map(|trace| trace.trace_id)
+        };
+        assert_eq!(trace_id(Some(&format!("00-{TRACE}-{SPAN}-01"))).as_deref(), Some(TRACE));
+        assert_eq!(trace_id(Some("nonsense")).as_deref(), Some("105445aa7843bc8bf206b12000100000"));
+        assert_eq!(TraceContext::from_headers(None, None), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! What people are told: a decision and what came of it, as a Slack message. Pure: no network, no clock.
+//!
+//! The most important things come first, because the reader is tired. The fallback text says everything that
+//! matters on its own: notifications and screen readers show nothing else. Text from outside is escaped, and
+//! whatever it is, Slack's limits hold.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::domain::alert::{Alert, Signal};
+use crate::domain::decision::{Decision, Gate, Reason};
+use crate::domain::service::ServiceName;
+use crate::domain::text;
+
+mod afterwards;
+mod next;
+mod shift;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use afterwards::{Afterwards, afterwards};
+use next::{Step, after_switch, grant, untouched};
+use shift::Shift;
+use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
+
+/// What a Slack message is about.
+#[derive(Debug, Clone)]
+pub struct Notice<'a> {
+    /// The decision.
+    pub decision: &'a Decision,
+    /// The alert that it was made about.
+    pub alert: &'a Alert,
+    /// Where the service's requests arrive, once the service has been read.
+    pub service_url: Option<&'a str>,
+    /// What has been seen of the switch.
+    pub arrival: Arrival,
+}
+
+/// What has been seen of a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// There was none.
+    NothingMoved,
+    /// The service's status shows it.
+    Arrived {
+        /// From the alert's arrival until then.
+        after: Duration,
+    },
+    /// It is written, and the status does not show it yet.
+    NotYet {
+        /// What Cloud Run says is wrong, if it does.
+        trouble: Option<String>,
+    },
+    /// The status shows it; told after a restart or a crash, so nobody knows how long it took.
+    Resumed,
+}
+
+/// A message for Slack.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The fallback: complete on its own.
+    pub text: String,
+    /// Block Kit.
+    pub blocks: Vec<Value>,
+}
+
+/// Slack's limits: a header's text, and every other text.
+const HEADER: usize = 150;
+const SECTION: usize = 3_000;
+
+/// Slack advises 4,000 for the fallback.
+const FALLBACK: usize = 3_500;
+
+/// Room for one gate's sentence where it is the message, and in the list.
+const SENTENCE: usize = 700;
+const LISTED: usize = 160;
+
+/// Renders a notice.
+#[must_use]
+pub fn render(notice: &Notice<'_>) -> Message {
+    let Notice { decision, alert, .. } = notice;
+    let service = decision.service.as_ref();
+    let shift = Shift::of(decision);
+    let moved = notice.arrival != Arrival::NothingMoved;
+    let subject = service.map_or("Runback".to_owned(), |service| name(&service.service));
+
+    let arrow = shift.as_ref().map_or(String::new(), |shift| {
+        let service = service.map_or("", |service| &service.service);
+        format!("{} → {}", short(shift.culprit, service), short(shift.target, service))
+    });
+    let (header, steps) = match (&notice.arrival, &shift) {
+        (Arrival::NotYet { .. }, Some(shift)) => {
+            let title = format!("{subject}: rollback written, not visible yet: {arrow}");
+            (title, after_switch(service, shift.target, decision.reason))
+        }
+        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => {
+            (format!("{subject} rolled back: {arrow}"), after_switch(service, shift.target, decision.reason))
+        }
+        (_, shift) => {
+            let split = shift.as_ref().and_then(|shift| shift.to.as_deref());
+            let advice = untouched(decision.reason, service, split);
+            let title = match decision.reason {
+                Reason::ObserveMode => format!("{subject} would be rolled back (observe mode): {arrow}"),
+                _ => format!("{subject}: {}", advice.title),
+            };
+            (title, advice.steps)
+        }
+    };
+
+    let mut body = vec![story(notice, shift.as_ref())];
+    body.extend(shift.as_ref().map(|shift| shift.describe(moved)));
+    let mut shown = body.clone();
+    shown.extend(evidence(notice, shift.as_ref()));
+    let alert_line = alert_line(alert, shift.is_none());
+    body.extend(alert_line.as_ref().map(|line| format!("{line}.")));
+    body.push(listed(&steps, |command| command.to_owned()));
+    shown.push(format!("*What comes next*\n{}", listed(&steps, |command| format!("```{command}```"))));
+
+    let mut small: Vec<String> = [links(notice, shift.as_ref()), alert_line].into_iter().flatten().collect();
+    small.extend(gates(&decision.gates));
+    Draft { header, body, shown, small }.finish(decision.reason.code(), &decision.incident)
+}
+
+/// Says that Cloud Run refuses Runback, what is missing and how to grant it. The alert comes again meanwhile.
+///
+/// `permission` is unknown when Cloud Run names none; `account` is Runback's own, where it is known.
+#[must_use]
+pub fn permission_denied(
+    service: &ServiceName,
+    permission: Option<&str>,
+    account: Option<&str>,
+    incident: &str,
+) -> Message {
+    let ServiceName { project, region, service: short } = service;
+    let (project, region, short) = (name(project), name(region), name(short));
+    let full = format!("projects/{project}/locations/{region}/services/{short}");
+    let missing = permission.map_or("it names no permission".to_owned(), |permission| {
+        format!("permission `{}` is missing", name(permission))
+    });
+    let story = format!("Cloud Run refuses Runback: {missing} on `{full}`. *Nothing was touched.*");
+    let by_hand = untouched(Reason::PermissionDenied, Some(service), None).steps.pop();
+    let patience = "The alert comes again and is decided anew for an hour; then it is given up.";
+    let steps: Vec<Step> =
+        [grant(service, permission, account), Step::say(patience)].into_iter().chain(by_hand).collect();
+    let body = vec![story.clone(), listed(&steps, |command| command.to_owned())];
+    let shown = vec![story, listed(&steps, |command| format!("```{command}```"))];
+    let header = format!("{short}: Cloud Run refuses Runback");
+    Draft { header, body, shown, small: Vec::new() }.finish(Reason::PermissionDenied.code(), incident)
+}
+
+/// A message's parts, before Slack's limits and format.
+struct Draft {
+    header: String,
+    /// The fallback's paragraphs in mrkdwn.
+    body: Vec<String>,
+    /// The sections.
+    shown: Vec<String>,
+    /// The small print.
+    small: Vec<String>,
+}
+
+impl Draft {
+    fn finish(self, reason: &str, incident: &str) -> Message {
+        let incident = if incident.is_empty() { "none".to_owned() } else { prose(incident, 120) };
+        let mark = format!("reason: {reason} · incident {incident}");
+        let header = cut(&self.header, HEADER);
+        let paragraphs: Vec<String> =
+            std::iter::once(self.header).chain(self.body).map(|part| plain(&part)).collect();
+        let text = format!("{}\n{mark}", cut(&paragraphs.join("\n"), FALLBACK));
+
+        // `verbatim` keeps Slack from making links, mentions and channels of what looks like some.
+        let mrkdwn = |part: &str| json!({"type": "mrkdwn", "text": cut(part, SECTION), "verbatim": true});
+        let context = |part: &String| json!({"type": "context", "elements": [mrkdwn(part)]});
+        let mut blocks =
+            vec![json!({"type": "header", "text": {"type": "plain_text", "text": header, "emoji": false}})];
+        blocks.extend(self.shown.iter().map(|part| json!({"type": "section", "text": mrkdwn(part)})));
+        blocks.extend(self.small.iter().map(context));
+        blocks.push(context(&mark));
+        Message { text, blocks }
+    }
+}
+
+/// What happened and why.
+fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
+    let Notice { decision, arrival, .. } = notice;
+    let failing = decision.gates.iter().find(|gate| gate.name == "failing");
+    let accusation = failing.zip(shift).map(|(gate, shift)| {
+        let doubt =
+            if decision.reason == Reason::Unconfirmed { "*Nothing confirmed that it fails.* " } else { "" };
+        format!("{doubt}`{}`: {}.", name(shift.culprit), prose(&gate.detail, SENTENCE))
+    });
+    let seen = match arrival {
+        Arrival::NothingMoved => {
+            let why =
+                decision.settled_by().map_or(String::new(), |gate| format!(" {}.", sentence(&gate.detail)));
+            format!("*Nothing was touched.*{why}")
+        }
+        Arrival::Arrived { after } => {
+            format!(
+                "Cloud Run's status shows the new traffic, {} after the alert arrived.",
+                text::duration(*after)
+            )
+        }
+        Arrival::NotYet { trouble } => {
+            let trouble = trouble
+                .as_deref()
+                .map_or(String::new(), |why| format!(" Cloud Run says: {}.", sentence(why)));
+            format!("*Cloud Run has accepted the change, but its status does not show it yet.*{trouble}")
+        }
+        Arrival::Resumed => {
+            "Cloud Run's status shows the new traffic. Runback was interrupted, so you hear of it only now."
+                .to_owned()
+        }
+    };
+    match arrival {
+        Arrival::NothingMoved => {
+            [Some(seen), accusation].into_iter().flatten().collect::<Vec<_>>().join("\n")
+        }
+        _ => accusation.into_iter().chain([seen]).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+/// A gate's detail or Cloud Run's words, beginning with a capital and without a full stop.
+fn sentence(raw: &str) -> String {
+    let text = prose(raw.trim_end_matches('.'), SENTENCE);
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// The culprit's minutes.
+fn evidence(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> Option<String> {
+    let minutes = &notice.decision.minutes;
+    let (bars, top) = sparkline(minutes)?;
+    let what = if notice.alert.signal == Signal::Latency { "Slow requests" } else { "Errors" };
+    let revision = shift.map(|shift| shift.culprit).or(notice.alert.revision());
+    let whose = revision.map_or(String::new(), |revision| format!(" of `{}`", name(revision)));
+    let until = minutes.iter().map(|sample| sample.end).max()?.format("%H:%M");
+    Some(format!("*{what} per minute*{whose}, until {until} UTC\n`{bars}` at most {}", text::percent(top)))
+}
+
+fn alert_line(alert: &Alert, with_summary: bool) -> Option<String> {
+    let summary = if with_summary { alert.summary.as_str() } else { "" };
+    let parts = [(alert.policy_name.as_str(), 150), (alert.condition_name.as_str(), 150), (summary, 300)];
+    let parts: Vec<_> =
+        parts.iter().map(|(raw, max)| prose(raw, *max)).filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| format!("Alert: {}", parts.join(" · ").trim_end_matches('.')))
+}
+
+fn links(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> Option<String> {
+    let Notice { decision, alert, service_url, .. } = notice;
+    let google = ["https://console.cloud.google.com/", "https://app.google.stackdriver.com/"];
+    let logs = decision.service.as_ref().map(|service| {
+        let revision = shift.map(|shift| shift.culprit).or(alert.revision());
+        let since = decision.minutes.first().map(|sample| sample.start).or(alert.started_at);
+        logs_url(service, revision, since)
+    });
+    let links: Vec<_> = [
+        link("Incident", &alert.url, &google),
+        logs.and_then(|url| link("Error logs", &url, &google)),
+        service_url.and_then(|url| link("Service", url, &["https://"])),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    // Not buttons: those would need an app that answers Slack's callbacks.
+    (!links.is_empty()).then(|| links.join(" · "))
+}
+
+/// The gates as a compact list; in several parts if it is long.
+fn gates(gates: &[Gate]) -> Vec<String> {
+    let line = |gate: &Gate| {
+        format!("{} {}: {}", if gate.passed { '✓' } else { '✗' }, gate.name, prose(&gate.detail, LISTED))
+    };
+    gates.chunks(12).take(4).map(|part| part.iter().map(line).collect::<Vec<_>>().join("\n")).collect()
+}
+
+/// The steps, one below the other, with their commands.
+fn listed(steps: &[Step], show: impl Fn(&str) -> String) -> String {
+    let line = |step: &Step| match &step.command {
+        Some(command) if step.say.is_empty() => show(command),
+        Some(command) => format!("{}\n{}", step.say, show(command)),
+        None => step.say.clone(),
+    };
+    steps.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,93 @@
+//! Where traffic goes from and to.
+
+use crate::domain::decision::{Decision, Outcome};
+use crate::domain::record::Share;
+
+use super::words::name;
+
+/// More revisions than this are not listed one by one.
+const MOST_REVISIONS: usize = 6;
+
+/// A move, done or planned.
+pub(super) struct Shift<'a> {
+    pub(super) culprit: &'a str,
+    pub(super) target: &'a str,
+    commits: [Option<&'a str>; 2],
+    unproven: bool,
+    from: &'a [Share],
+    /// The split after; unknown when only a part has moved.
+    pub(super) to: Option<Vec<Share>>,
+    step: u8,
+}
+
+impl<'a> Shift<'a> {
+    pub(super) fn of(decision: &'a Decision) -> Option<Self> {
+        if let Some(plan) = &decision.plan {
+            return Some(Self {
+                culprit: &plan.culprit.name,
+                target: &plan.target.name,
+                commits: [plan.culprit.commit.as_deref(), plan.target.commit.as_deref()],
+                unproven: !plan.proven,
+                from: &plan.from,
+                to: Some(plan.to.clone()),
+                step: 100,
+            });
+        }
+        let Outcome::Resume(rollback) = &decision.outcome else {
+            return None;
+        };
+        let moved = |share: &Share| Share {
+            revision: if share.revision == rollback.culprit { &rollback.target } else { &share.revision }
+                .clone(),
+            percent: share.percent,
+        };
+        Some(Self {
+            culprit: &rollback.culprit,
+            target: &rollback.target,
+            commits: [None, None],
+            unproven: false,
+            from: &rollback.from,
+            to: (rollback.step >= 100).then(|| rollback.from.iter().map(moved).collect()),
+            step: rollback.step,
+        })
+    }
+
+    /// From and to, culprit and target first.
+    pub(super) fn describe(&self, moved: bool) -> String {
+        let mut revisions = vec![self.culprit, self.target];
+        for share in self.from.iter().chain(self.to.iter().flatten()) {
+            if !revisions.contains(&share.revision.as_str()) {
+                revisions.push(&share.revision);
+            }
+        }
+        let commits = self.commits.iter().copied().chain(std::iter::repeat(None));
+        let mut lines = vec![if moved { "*Traffic*" } else { "*The plan*" }.to_owned()];
+        for (revision, commit) in revisions.iter().zip(commits).take(MOST_REVISIONS) {
+            let commit = commit.map(|commit| name(&commit.chars().take(7).collect::<String>()));
+            let commit = commit.map_or(String::new(), |commit| format!(" (commit `{commit}`)"));
+            let before = percent_of(revision, self.from);
+            let change = match &self.to {
+                Some(to) => format!("{before} % → {} %", percent_of(revision, to)),
+                None => format!("{before} % before"),
+            };
+            lines.push(format!("`{}`{commit}: {change}", name(revision)));
+        }
+        if revisions.len() > MOST_REVISIONS {
+            lines.push(format!("and {} more", revisions.len() - MOST_REVISIONS));
+        }
+        if self.to.is_none() {
+            lines.push(format!("{} % of the first one's share has moved to the second.", self.step));
+        }
+        if self.unproven {
+            lines.push(format!(
+                "*Unproven target:* no history in Monitoring shows that `{}` served healthily.",
+                name(self.target)
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+fn percent_of(revision: &str, split: &[Share]) -> u32 {
+    split.iter().filter(|share| share.revision == revision).map(|share| u32::from(share.percent)).sum()
+}

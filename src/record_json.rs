@@ -1,0 +1,254 @@
+//! The annotation `runback.dev/state`: our `Record` as JSON on the guarded service.
+//!
+//! Reading is tolerant of what a later writer of the same version may add, and strict about what decisions rest on.
+//! Writing always stays below `LIMIT`, whatever the record holds.
+
+#[cfg(test)]
+mod tests;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::record::{Phase, Quarantined, Record, Rollback, Share};
+
+/// The annotation's name.
+pub const ANNOTATION: &str = "runback.dev/state";
+
+/// The annotation stays below this many bytes: all annotations of a service share 256 KiB, and people read ours.
+pub const LIMIT: usize = 8 * 1024;
+
+/// Longer texts are cut to this many characters.
+///
+/// Even escaped, a character is at most six bytes, so the six texts of one rollback always fit into [`LIMIT`]. Real
+/// names are far below it; an incident id that is longer has to be cut the same way before it is compared.
+pub const LONGEST_TEXT: usize = 200;
+
+const VERSION: u64 = 1;
+const SWITCHING: &str = "switching";
+const TOLD: &str = "told";
+const RECOVERED: &str = "recovered";
+const NOT_HELPED: &str = "not_helped";
+const UNJUDGED: &str = "unjudged";
+
+/// Why the annotation cannot be read, in one sentence. Such a record must not be overwritten.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the annotation {ANNOTATION} {0}")]
+pub struct RecordError(String);
+
+/// Reads the annotation. Without one, or with an empty one, nothing has happened yet.
+///
+/// # Errors
+///
+/// When the annotation is no JSON object of version 1, or lacks what a decision needs.
+pub fn parse(annotation: Option<&str>) -> Result<Record, RecordError> {
+    let Some(text) = annotation.filter(|text| !text.is_empty()) else {
+        return Ok(Record::default());
+    };
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| RecordError(format!("is not JSON: {error}")))?;
+    // The version comes first, because another version may have any shape.
+    match value.get("v") {
+        _ if !value.is_object() => return Err(RecordError("is not a JSON object".to_owned())),
+        Some(version) if version.as_u64() == Some(VERSION) => {}
+        Some(version) => {
+            let version: String = version.to_string().chars().take(20).collect();
+            let sentence =
+                format!("has the version {version}, and this Runback reads version {VERSION} only");
+            return Err(RecordError(sentence));
+        }
+        None => return Err(RecordError("has no version `v`".to_owned())),
+    }
+    let wire: WireRecord =
+        serde_json::from_value(value).map_err(|error| RecordError(format!("cannot be read: {error}")))?;
+    wire.into_domain()
+}
+
+/// Writes the annotation.
+///
+/// When the record is too large, the oldest rollbacks go first and then the oldest quarantine entries; the newest
+/// rollback stays.
+#[must_use]
+pub fn write(record: &Record) -> String {
+    let mut wire = WireRecord::from_domain(record);
+    loop {
+        let text = wire.to_json();
+        if text.len() < LIMIT || !wire.shrink() {
+            return text;
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRecord {
+    v: u64,
+    #[serde(default)]
+    rollbacks: Vec<WireRollback>,
+    #[serde(default)]
+    quarantine: Vec<WireQuarantined>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireRollback {
+    #[serde(default)]
+    id: String,
+    incident: String,
+    at: String,
+    culprit: String,
+    #[serde(default)]
+    from: Vec<WireShare>,
+    target: String,
+    #[serde(default = "all_of_it")]
+    step: u8,
+    #[serde(default = "told")]
+    phase: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireShare {
+    revision: String,
+    percent: u8,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireQuarantined {
+    revision: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    at: String,
+}
+
+/// A rollback that does not say how much has moved moved everything.
+fn all_of_it() -> u8 {
+    100
+}
+
+/// A rollback that does not say how far it has come is finished.
+fn told() -> String {
+    TOLD.to_owned()
+}
+
+impl WireRecord {
+    fn into_domain(self) -> Result<Record, RecordError> {
+        let rollbacks: Result<_, _> = self.rollbacks.into_iter().map(WireRollback::into_domain).collect();
+        let quarantine: Result<_, _> =
+            self.quarantine.into_iter().map(WireQuarantined::into_domain).collect();
+        Ok(Record { rollbacks: rollbacks?, quarantine: quarantine? })
+    }
+
+    fn from_domain(record: &Record) -> Self {
+        Self {
+            v: VERSION,
+            rollbacks: record.rollbacks.iter().map(WireRollback::from_domain).collect(),
+            quarantine: record.quarantine.iter().map(WireQuarantined::from_domain).collect(),
+        }
+    }
+
+    #[expect(clippy::expect_used, reason = "texts and numbers in structs cannot fail to become JSON")]
+    fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("texts and numbers in structs always become JSON")
+    }
+
+    /// Gives up what is missed least. False when there is nothing left to give up.
+    fn shrink(&mut self) -> bool {
+        if self.rollbacks.len() > 1 {
+            return self.rollbacks.pop().is_some();
+        }
+        if self.quarantine.pop().is_some() {
+            return true;
+        }
+        // A split of a hundred revisions with the longest names. Half of it would be a lie; without it, the split
+        // cannot be restored, and the rollback is still remembered.
+        let Some(newest) = self.rollbacks.first_mut() else {
+            return false;
+        };
+        !std::mem::take(&mut newest.from).is_empty()
+    }
+}
+
+impl WireRollback {
+    fn into_domain(self) -> Result<Rollback, RecordError> {
+        // Whoever adds up percents may rely on a sum that fits.
+        let total: u32 = self.from.iter().map(|share| u32::from(share.percent)).sum();
+        if total > 100 || self.step > 100 {
+            return Err(RecordError("has more than 100 percent in a rollback".to_owned()));
+        }
+        let share = |share: WireShare| Share { revision: share.revision, percent: share.percent };
+        Ok(Rollback {
+            id: self.id,
+            incident: self.incident,
+            at: time(&self.at)?,
+            culprit: self.culprit,
+            from: self.from.into_iter().map(share).collect(),
+            target: self.target,
+            step: self.step,
+            phase: match self.phase.as_str() {
+                SWITCHING => Phase::Switching,
+                TOLD => Phase::Told,
+                RECOVERED => Phase::Recovered,
+                NOT_HELPED => Phase::NotHelped,
+                UNJUDGED => Phase::Unjudged,
+                _ => Phase::Other(self.phase),
+            },
+            reason: self.reason,
+        })
+    }
+
+    fn from_domain(rollback: &Rollback) -> Self {
+        let share = |share: &Share| WireShare { revision: cut(&share.revision), percent: share.percent };
+        Self {
+            id: cut(&rollback.id),
+            incident: cut(&rollback.incident),
+            at: written(rollback.at),
+            culprit: cut(&rollback.culprit),
+            from: rollback.from.iter().map(share).collect(),
+            target: cut(&rollback.target),
+            step: rollback.step,
+            phase: match &rollback.phase {
+                Phase::Switching => SWITCHING.to_owned(),
+                Phase::Told => TOLD.to_owned(),
+                Phase::Recovered => RECOVERED.to_owned(),
+                Phase::NotHelped => NOT_HELPED.to_owned(),
+                Phase::Unjudged => UNJUDGED.to_owned(),
+                Phase::Other(phase) => cut(phase),
+            },
+            reason: cut(&rollback.reason),
+        }
+    }
+}
+
+impl WireQuarantined {
+    fn into_domain(self) -> Result<Quarantined, RecordError> {
+        let at = time(&self.at)?;
+        Ok(Quarantined { revision: self.revision, digest: self.digest, commit: self.commit, at })
+    }
+
+    fn from_domain(entry: &Quarantined) -> Self {
+        Self {
+            revision: cut(&entry.revision),
+            digest: entry.digest.as_deref().map(cut),
+            commit: entry.commit.as_deref().map(cut),
+            at: written(entry.at),
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, RecordError> {
+    let time = DateTime::parse_from_rfc3339(text).map_err(|error| {
+        let text: String = text.chars().take(40).collect();
+        RecordError(format!("has a time that cannot be read: {text:?}, {error}"))
+    })?;
+    Ok(time.with_timezone(&Utc))
+}
+
+fn written(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

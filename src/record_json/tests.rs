@@ -1,0 +1,230 @@
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    time(text).unwrap()
+}
+
+fn share(revision: &str, percent: u8) -> Share {
+    Share { revision: revision.to_owned(), percent }
+}
+
+fn rollback() -> Rollback {
+    Rollback {
+        id: "rb-1".to_owned(),
+        incident: "0.abc".to_owned(),
+        at: at("2026-11-22T01:02:03Z"),
+        culprit: "k-back-00002".to_owned(),
+        from: vec![share("k-back-00001", 20), share("k-back-00002", 80)],
+        target: "k-back-00001".to_owned(),
+        step: 50,
+        phase: Phase::Switching,
+        reason: "confirmed".to_owned(),
+    }
+}
+
+fn quarantined() -> Quarantined {
+    Quarantined {
+        revision: "k-back-00002".to_owned(),
+        digest: Some("sha256:00ff".to_owned()),
+        commit: Some("abc1234".to_owned()),
+        at: at("2026-11-22T01:02:03Z"),
+    }
+}
+
+fn refusal(annotation: &str) -> String {
+    parse(Some(annotation)).expect_err(annotation).to_string()
+}
+
+#[test]
+fn the_format_is_the_one_of_the_contract() {
+    let record = Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()] };
+    let expected = concat!(
+        r#"{"v":1,"rollbacks":[{"id":"rb-1","incident":"0.abc","at":"2026-11-22T01:02:03Z","#,
+        r#""culprit":"k-back-00002","from":[{"revision":"k-back-00001","percent":20},"#,
+        r#"{"revision":"k-back-00002","percent":80}],"target":"k-back-00001","step":50,"#,
+        r#""phase":"switching","reason":"confirmed"}],"quarantine":[{"revision":"k-back-00002","#,
+        r#""digest":"sha256:00ff","commit":"abc1234","at":"2026-11-22T01:02:03Z"}]}"#
+    );
+    assert_eq!(write(&record), expected);
+    assert_eq!(write(&Record::default()), r#"{"v":1,"rollbacks":[],"quarantine":[]}"#);
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let told = Rollback { phase: Phase::Told, from: Vec::new(), ..rollback() };
+    let other = Rollback { phase: Phase::Other("restored 100%".to_owned()), ..rollback() };
+    let odd = Rollback { incident: "インシデント \"1\"\n\u{0}".to_owned(), ..rollback() };
+    let unnamed = Quarantined { digest: None, commit: None, ..quarantined() };
+    let record =
+        Record { rollbacks: vec![rollback(), told, other, odd], quarantine: vec![quarantined(), unnamed] };
+    assert_eq!(parse(Some(&write(&record))), Ok(record));
+    assert_eq!(parse(Some(&write(&Record::default()))), Ok(Record::default()));
+}
+
+#[test]
+fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
+    let table = [
+        (Phase::Switching, "switching"),
+        (Phase::Told, "told"),
+        (Phase::Recovered, "recovered"),
+        (Phase::NotHelped, "not_helped"),
+        (Phase::Unjudged, "unjudged"),
+        (Phase::Other("restored".to_owned()), "restored"),
+    ];
+    for (phase, word) in table {
+        let record = Record { rollbacks: vec![Rollback { phase, ..rollback() }], quarantine: Vec::new() };
+        let text = write(&record);
+        assert!(text.contains(&format!(r#""phase":"{word}""#)), "{text}");
+        assert_eq!(parse(Some(&text)), Ok(record));
+    }
+}
+
+#[test]
+fn without_an_annotation_nothing_has_happened_yet() {
+    assert_eq!(parse(None), Ok(Record::default()));
+    assert_eq!(parse(Some("")), Ok(Record::default()));
+    assert_eq!(parse(Some(r#"{"v":1}"#)), Ok(Record::default()));
+}
+
+#[test]
+fn times_are_written_in_utc_and_read_in_any_zone() {
+    let record =
+        parse(Some(r#"{"v":1,"quarantine":[{"revision":"a","at":"2026-11-22T10:02:03.999+09:00"}]}"#))
+            .unwrap();
+    assert!(write(&record).contains(r#""at":"2026-11-22T01:02:03Z""#));
+}
+
+#[test]
+fn fields_of_a_later_writer_are_tolerated_and_optional_ones_may_be_missing() {
+    let annotation = r#"{"v":1,"new":{},"rollbacks":[{"incident":"0.abc","at":"2026-11-22T01:02:03Z",
+        "culprit":"k-back-00002","target":"k-back-00001","by":"someone"}],
+        "quarantine":[{"revision":"k-back-00002","digest":null,"at":"2026-11-22T01:02:03Z","why":[1]}]}"#;
+    let rollback = Rollback {
+        id: String::new(),
+        from: Vec::new(),
+        step: 100,
+        phase: Phase::Told,
+        reason: String::new(),
+        ..rollback()
+    };
+    let entry = Quarantined { digest: None, commit: None, ..quarantined() };
+    assert_eq!(parse(Some(annotation)), Ok(Record { rollbacks: vec![rollback], quarantine: vec![entry] }));
+}
+
+#[test]
+fn what_cannot_be_understood_is_an_error_and_never_an_empty_record() {
+    let table = [
+        ("null", "is not a JSON object"),
+        ("[]", "is not a JSON object"),
+        ("\"v\"", "is not a JSON object"),
+        ("{}", "has no version `v`"),
+        (r#"{"v":2}"#, "has the version 2, and this Runback reads version 1 only"),
+        (r#"{"v":"1"}"#, "has the version \"1\", and this Runback reads version 1 only"),
+        (r#"{"v":2,"rollbacks":"elsewhere"}"#, "has the version 2, and this Runback reads version 1 only"),
+    ];
+    for (annotation, said) in table {
+        assert_eq!(refusal(annotation), format!("the annotation runback.dev/state {said}"));
+    }
+    for annotation in ["{", " ", r#"{"v":1}}"#, &"[".repeat(100_000)] {
+        assert!(refusal(annotation).starts_with("the annotation runback.dev/state is not JSON: "));
+    }
+    let full = write(&Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()] });
+    for (good, bad) in [
+        ("2026-11-22T01:02:03Z", "yesterday"),
+        ("2026-11-22T01:02:03Z", "2026-11-22T01:02:03"),
+        (r#""incident":"0.abc""#, r#""incident":null"#),
+        (r#""incident""#, r#""case""#),
+        (r#""culprit""#, r#""bad""#),
+        (r#""target""#, r#""good""#),
+        (r#""percent":20"#, r#""percent":300"#),
+        (r#""percent":20"#, r#""percent":21"#),
+        (r#""step":50"#, r#""step":101"#),
+        (r#""step":50"#, r#""step":-1"#),
+        (r#""rollbacks""#, r#""rollbacks":{},"x""#),
+    ] {
+        assert!(full.contains(good), "{good}");
+        refusal(&full.replace(good, bad));
+    }
+}
+
+/// `n` different names of the greatest length that Kubernetes allows.
+fn long_name(n: usize) -> String {
+    format!("{}-{n:05}", "r".repeat(57))
+}
+
+#[test]
+fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newest() {
+    let rollback = |n: usize| Rollback {
+        incident: format!("0.{}-{n:05}", "i".repeat(40)),
+        culprit: long_name(n),
+        from: vec![share(&long_name(n), 50), share(&long_name(n + 1), 50)],
+        target: long_name(n + 1),
+        ..rollback()
+    };
+    let entry = |n: usize| Quarantined {
+        revision: long_name(n),
+        digest: Some(format!("sha256:{}", "f".repeat(64))),
+        commit: Some("c".repeat(40)),
+        ..quarantined()
+    };
+    let record =
+        Record { rollbacks: (0..10).map(rollback).collect(), quarantine: (0..20).map(entry).collect() };
+    let text = write(&record);
+    assert!(text.len() < LIMIT, "{}", text.len());
+    let kept = parse(Some(&text)).unwrap();
+    assert!(kept.rollbacks.len() >= 3, "{}", kept.rollbacks.len());
+    assert_eq!(kept.rollbacks, record.rollbacks[..kept.rollbacks.len()]);
+    assert_eq!(kept.quarantine, record.quarantine);
+}
+
+#[test]
+fn names_as_they_are_in_real_life_lose_nothing() {
+    let record = Record { rollbacks: vec![rollback(); 10], quarantine: vec![quarantined(); 20] };
+    assert_eq!(parse(Some(&write(&record))), Ok(record));
+}
+
+#[test]
+fn the_oldest_rollbacks_go_before_any_quarantine_entry() {
+    let entries = |n: usize| Quarantined { revision: long_name(n), ..quarantined() };
+    let record = Record { rollbacks: vec![rollback(); 10], quarantine: (0..150).map(entries).collect() };
+    let kept = parse(Some(&write(&record))).unwrap();
+    assert_eq!(kept.rollbacks, vec![rollback()]);
+    assert!(kept.quarantine.len() > 20);
+    assert_eq!(kept.quarantine, record.quarantine[..kept.quarantine.len()]);
+}
+
+#[test]
+fn nothing_that_a_record_can_hold_reaches_the_limit_and_the_newest_rollback_stays() {
+    for text in ["\u{0}", "\"", "字", "🦀", "x"] {
+        let long = text.repeat(1_000);
+        let rollback = Rollback {
+            id: long.clone(),
+            incident: long.clone(),
+            culprit: long.clone(),
+            from: (0..100).map(|_| share(&long, 1)).collect(),
+            target: long.clone(),
+            phase: Phase::Other(long.clone()),
+            reason: long.clone(),
+            ..rollback()
+        };
+        let entry = Quarantined {
+            revision: long.clone(),
+            digest: Some(long.clone()),
+            commit: Some(long.clone()),
+            ..quarantined()
+        };
+        let written = write(&Record { rollbacks: vec![rollback; 10], quarantine: vec![entry; 20] });
+        assert!(written.len() < LIMIT, "{}", written.len());
+        let kept = parse(Some(&written)).unwrap();
+        assert_eq!(kept.rollbacks.len(), 1);
+        assert_eq!(kept.rollbacks[0].incident, text.repeat(LONGEST_TEXT));
+    }
+}
+
+#[test]
+fn a_split_that_does_not_fit_is_left_out_as_a_whole() {
+    let from = (0..100).map(|n| share(&long_name(n), 1)).collect();
+    let record = Record { rollbacks: vec![Rollback { from, ..rollback() }], quarantine: Vec::new() };
+    let kept = parse(Some(&write(&record))).unwrap();
+    assert_eq!(kept.rollbacks, vec![Rollback { from: Vec::new(), ..rollback() }]);
+}

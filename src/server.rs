@@ -1,0 +1,236 @@
+//! The HTTP side: routes, the body limit, and which ending is acknowledged and which one comes again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use tokio::net::TcpListener;
+use tracing::Instrument;
+
+use crate::answer::Answer;
+use crate::domain::alert::Delivery;
+use crate::domain::decision::{Decision, Outcome};
+use crate::intake;
+use crate::logging::{self, TraceContext};
+use crate::respond::{Ending, Received, Runback};
+
+/// A Monitoring notification has a few kilobytes; Pub/Sub allows 10 MiB.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+/// Seconds after which a message is worth delivering again.
+const RETRY_AFTER: &str = "10";
+
+/// Cloud Run kills an instance 10 seconds after SIGTERM.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+
+/// User and password of Monitoring's webhook channel.
+#[derive(Clone)]
+pub struct BasicAuth {
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: String,
+}
+
+#[derive(Clone)]
+struct App {
+    runback: Arc<Runback>,
+    webhook: Option<BasicAuth>,
+}
+
+/// Serves until `stop`, then finishes what is in hand.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    runback: Arc<Runback>,
+    webhook: Option<BasicAuth>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stopping, stopped) = tokio::sync::oneshot::channel();
+    let signal = async move {
+        stop.await;
+        tracing::info!("stopping: finishing what is in hand");
+        stopping.send(()).ok();
+    };
+    let server = axum::serve(listener, router(App { runback, webhook })).with_graceful_shutdown(signal);
+    // A client that never closes its connection must not hold up the end.
+    let patience = async {
+        if stopped.await.is_ok() {
+            tokio::time::sleep(STOP_WITHIN).await;
+        } else {
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        served = server => served,
+        () = patience => Ok(()),
+    }
+}
+
+fn router(app: App) -> Router {
+    Router::new()
+        .route("/", post(event))
+        .route("/events", post(event))
+        .route("/webhook", post(webhook))
+        .route("/tasks", post(task))
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .with_state(app)
+}
+
+type Body = Result<Bytes, BytesRejection>;
+
+async fn event(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let received = Received::now();
+    let span = request_span(&headers);
+    // In a task of its own: a client that hangs up does not stop a rollback half-way.
+    let work = async move { take(&app, &headers, body, received).await }.instrument(span);
+    finish(tokio::spawn(work)).await
+}
+
+async fn webhook(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let Some(wanted) = &app.webhook else { return StatusCode::NOT_FOUND.into_response() };
+    if !wanted.admits(&headers) {
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"runback\"")];
+        let error = Json(json!({"error": "The webhook wants its user and password."}));
+        return (StatusCode::UNAUTHORIZED, challenge, error).into_response();
+    }
+    event(State(app), headers, body).await
+}
+
+async fn task(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let received = Received::now();
+    let span = request_span(&headers);
+    let work = async move {
+        let body = match body {
+            Ok(body) => body,
+            Err(rejection) => return unread(&rejection),
+        };
+        match app.runback.follow_up(&body, received).await {
+            Ok(done) => {
+                tracing::info!("task: {done}");
+                Json(json!({"done": done})).into_response()
+            }
+            Err(why) => later(json!({"error": why})),
+        }
+    };
+    finish(tokio::spawn(work.instrument(span))).await
+}
+
+/// A panic costs one answer, not the process.
+async fn finish(work: tokio::task::JoinHandle<Response>) -> Response {
+    work.await.unwrap_or_else(|_| later(json!({"error": "Something went wrong inside; the log says what."})))
+}
+
+fn request_span(headers: &HeaderMap) -> tracing::Span {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let trace = TraceContext::from_headers(header("traceparent"), header("x-cloud-trace-context"));
+    logging::request_span(trace.as_ref())
+}
+
+async fn take(app: &App, headers: &HeaderMap, body: Body, received: Received) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
+    let read = match intake::read(headers, &body) {
+        Ok(read) => read,
+        Err(malformed) => {
+            tracing::warn!("refused: {malformed}");
+            return (StatusCode::BAD_REQUEST, Json(json!({"error": malformed.to_string()}))).into_response();
+        }
+    };
+    let mut answers = Vec::new();
+    let mut again = None;
+    for delivery in &read.deliveries {
+        let ending = app.runback.respond(delivery, received).await;
+        log(delivery, &ending, received);
+        match ending {
+            Ending::Decided(decision) => {
+                answers.push(serde_json::to_value(Answer::from(&*decision)).unwrap_or_default())
+            }
+            Ending::Later(why) => again = Some(why),
+        }
+    }
+    match again {
+        Some(why) => later(json!({"error": why})),
+        None if read.batched => Json(Value::Array(answers)).into_response(),
+        None => Json(answers.pop().unwrap_or_default()).into_response(),
+    }
+}
+
+fn unread(rejection: &BytesRejection) -> Response {
+    let status = rejection.status();
+    let error = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "The body is larger than 1 MiB; a notification never is.".to_owned(),
+        _ => format!("The body could not be read: {}.", rejection.body_text()),
+    };
+    tracing::warn!("refused: {error}");
+    (status, Json(json!({"error": error}))).into_response()
+}
+
+fn later(body: Value) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, RETRY_AFTER)], Json(body)).into_response()
+}
+
+/// One log entry for each message, with everything that led to its ending.
+fn log(delivery: &Delivery, ending: &Ending, received: Received) {
+    let message_id = delivery.message_id.as_deref().unwrap_or("none");
+    let millis = u64::try_from(received.instant.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let decision = match ending {
+        Ending::Decided(decision) => decision,
+        Ending::Later(why) => {
+            tracing::warn!(message_id, millis, "to be delivered again: {why}");
+            return;
+        }
+    };
+    let decision: &Decision = decision;
+    let Decision { incident, reason, .. } = decision;
+    let word = decision.outcome.word();
+    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    let gates = serde_json::to_string(&Answer::from(decision).gates).unwrap_or_default();
+    let text = format!("{word} ({reason}), incident {incident}: {}", decision.headline());
+    macro_rules! entry {
+        ($level:ident) => {
+            tracing::$level!(
+                decision = word,
+                reason = reason.code(),
+                incident,
+                service,
+                gates_json = gates,
+                message_id,
+                millis,
+                labels.decision = word,
+                labels.reason = reason.code(),
+                labels.service = service,
+                "{text}"
+            )
+        };
+    }
+    match decision.outcome {
+        Outcome::Ignore => entry!(info),
+        _ => entry!(warn),
+    }
+}
+
+impl BasicAuth {
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some((scheme, token)) = given.and_then(|text| text.split_once(' ')) else { return false };
+        let wanted = format!("{}:{}", self.user, self.password);
+        let given = STANDARD.decode(token.trim()).unwrap_or_default();
+        scheme.eq_ignore_ascii_case("basic") && bool::from(given.ct_eq(wanted.as_bytes()))
+    }
+}

@@ -1,0 +1,55 @@
+//! The world's time. Moments are seconds since the world began, so what happened before is negative.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+/// Time passes by moving the beginning into the past: every moment ages with it, and nothing else needs to know.
+#[derive(Clone)]
+pub struct Clock(Arc<Mutex<DateTime<Utc>>>);
+
+impl Clock {
+    pub fn started_now() -> Self {
+        Self(Arc::new(Mutex::new(Utc::now())))
+    }
+
+    pub fn now(&self) -> f64 {
+        self.moment(Utc::now())
+    }
+
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() -= by;
+    }
+
+    pub fn moment(&self, at: DateTime<Utc>) -> f64 {
+        let since = at - *self.0.lock().unwrap();
+        since.num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6
+    }
+
+    pub fn at(&self, moment: f64) -> DateTime<Utc> {
+        *self.0.lock().unwrap() + TimeDelta::microseconds((moment * 1e6).round() as i64)
+    }
+
+    /// A moment as Google's APIs write it.
+    pub fn text(&self, moment: f64) -> String {
+        rfc3339(self.at(moment))
+    }
+}
+
+pub fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// Minutes, hours and days read better in scenarios than seconds.
+pub const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+pub const fn hours(count: u64) -> Duration {
+    minutes(60 * count)
+}
+
+pub const fn days(count: u64) -> Duration {
+    hours(24 * count)
+}

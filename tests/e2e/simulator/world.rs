@@ -1,0 +1,126 @@
+//! Everything that the fakes share, behind one lock.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
+
+use super::clock::{Clock, rfc3339};
+use super::cloud_run::Write;
+use super::cloud_tasks::CloudTasks;
+use super::running::Running;
+use super::slack::Message;
+
+/// One line of the journal.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// `run.put`, `slack.webhook`, and so on.
+    pub name: String,
+    pub method: String,
+    pub target: String,
+    pub body: String,
+    /// Seconds since the world began.
+    pub at: f64,
+    /// None while it is under way, and when it was cut off.
+    pub status: Option<u16>,
+}
+
+pub struct World {
+    pub clock: Clock,
+    pub base: String,
+    pub services: Vec<Running>,
+    pub writes: Vec<Write>,
+    pub tasks: CloudTasks,
+    pub slack: Vec<Message>,
+    pub journal: Vec<Call>,
+    /// What Runback must never do, as it was seen.
+    pub violations: Vec<String>,
+    /// Every call takes at least this long.
+    pub latency: Duration,
+    /// Monitoring's newest data is this old.
+    pub lag: Duration,
+    pub execution_errors: Vec<Value>,
+    pub tokens: BTreeSet<String>,
+}
+
+impl World {
+    pub fn begin(base: String) -> Self {
+        Self {
+            clock: Clock::started_now(),
+            base,
+            services: Vec::new(),
+            writes: Vec::new(),
+            tasks: CloudTasks::default(),
+            slack: Vec::new(),
+            journal: Vec::new(),
+            violations: Vec::new(),
+            latency: Duration::ZERO,
+            lag: Duration::ZERO,
+            execution_errors: Vec::new(),
+            tokens: BTreeSet::new(),
+        }
+    }
+
+    pub fn service(&mut self, name: &str) -> &mut Running {
+        let found = self.services.iter_mut().find(|running| running.service.name == name);
+        found.unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+
+    /// Time passes: what has happened moves into the past, also where documents name a time.
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        let by = TimeDelta::from_std(by).unwrap();
+        for running in &mut self.services {
+            shift_times(&mut running.document, by);
+        }
+    }
+
+    /// Incidents that moved a service's traffic more than once, and moves to a revision that is not older.
+    pub fn broken_promises(&mut self) -> Vec<String> {
+        let mut moves = HashMap::new();
+        let mut broken = Vec::new();
+        for write in self.writes.clone().iter().filter(|write| write.moved_traffic()) {
+            *moves.entry((write.service.clone(), write.incident())).or_insert(0) += 1;
+            broken.extend(self.forwards(write));
+        }
+        let repeated = moves.into_iter().filter(|(_, count)| *count > 1);
+        broken.extend(repeated.map(|((service, incident), count)| {
+            format!("{service}: the incident {incident:?} moved traffic {count} times")
+        }));
+        broken
+    }
+
+    fn forwards(&mut self, write: &Write) -> Option<String> {
+        let running = self.service(&write.service);
+        let created = |name: &String| running.revision(name).map(|revision| revision.created);
+        let share = |split: &super::running::Split, name: &String| split.get(name).copied().unwrap_or(0);
+        let gained = write.after.keys().filter(|name| share(&write.after, name) > share(&write.before, name));
+        let mut pairs = gained.flat_map(|new| write.before.keys().map(move |old| (old, new)));
+        let lost = |old: &String| share(&write.before, old) > share(&write.after, old);
+        let (old, new) = pairs.find(|(old, new)| lost(old) && created(new) >= created(old))?;
+        Some(format!("{}: traffic moved from {old} to {new}, which is not older", write.service))
+    }
+}
+
+/// Moves every timestamp into the past, also inside texts that are JSON, such as our own record.
+fn shift_times(value: &mut Value, by: TimeDelta) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| shift_times(item, by)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| shift_times(field, by)),
+        Value::String(text) => {
+            if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+                *text = rfc3339(at.with_timezone(&Utc) - by);
+            } else if let Ok(mut inner) = serde_json::from_str::<Value>(text)
+                && (inner.is_object() || inner.is_array())
+            {
+                let before = inner.clone();
+                shift_times(&mut inner, by);
+                if inner != before {
+                    *text = inner.to_string();
+                }
+            }
+        }
+        _ => {}
+    }
+}
