@@ -17,8 +17,6 @@
 
 pub mod respond;
 
-pub mod follow_up;
-
 pub mod domain;
 
 pub mod intake;
@@ -30,8 +28,6 @@ pub mod server;
 pub mod cli;
 
 mod answer;
-
-mod memory;
 
 pub mod record_json;
 

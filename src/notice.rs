@@ -75,7 +75,7 @@ const SECTION: usize = 3_000;
 const FALLBACK: usize = 3_500;
 
 /// Room for one gate's sentence where it is the message, and in the list.
-const SENTENCE: usize = 700;
+const SENTENCE: usize = 500;
 const LISTED: usize = 160;
 
 /// Renders a notice.
@@ -94,11 +94,12 @@ pub fn render(notice: &Notice<'_>) -> Message {
     let (header, steps) = match (&notice.arrival, &shift) {
         (Arrival::NotYet { .. }, Some(shift)) => {
             let title = format!("{subject}: rollback written, not visible yet: {arrow}");
-            (title, after_switch(service, shift.target, decision.reason))
+            (title, after_switch(service, shift.target, decision.reason, false))
         }
-        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => {
-            (format!("{subject} rolled back: {arrow}"), after_switch(service, shift.target, decision.reason))
-        }
+        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => (
+            format!("{subject} rolled back: {arrow}"),
+            after_switch(service, shift.target, decision.reason, true),
+        ),
         (_, shift) => {
             let split = shift.as_ref().and_then(|shift| shift.to.as_deref());
             let advice = untouched(decision.reason, service, split);
@@ -116,8 +117,8 @@ pub fn render(notice: &Notice<'_>) -> Message {
     shown.extend(evidence(notice, shift.as_ref()));
     let alert_line = alert_line(alert, shift.is_none());
     body.extend(alert_line.as_ref().map(|line| format!("{line}.")));
-    body.push(listed(&steps, |command| command.to_owned()));
-    shown.push(format!("*What comes next*\n{}", listed(&steps, |command| format!("```{command}```"))));
+    body.push(listed(&steps, str::to_owned));
+    shown.extend(sections(&steps));
 
     let mut small: Vec<String> = [links(notice, shift.as_ref()), alert_line].into_iter().flatten().collect();
     small.extend(gates(&decision.gates));
@@ -145,8 +146,8 @@ pub fn permission_denied(
     let patience = "The alert comes again and is decided anew for an hour; then it is given up.";
     let steps: Vec<Step> =
         [grant(service, permission, account), Step::say(patience)].into_iter().chain(by_hand).collect();
-    let body = vec![story.clone(), listed(&steps, |command| command.to_owned())];
-    let shown = vec![story, listed(&steps, |command| format!("```{command}```"))];
+    let body = vec![story.clone(), listed(&steps, str::to_owned)];
+    let shown = std::iter::once(story).chain(sections(&steps)).collect();
     let header = format!("{short}: Cloud Run refuses Runback");
     Draft { header, body, shown, small: Vec::new() }.finish(Reason::PermissionDenied.code(), incident)
 }
@@ -194,9 +195,10 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
     });
     let seen = match arrival {
         Arrival::NothingMoved => {
-            let why =
-                decision.settled_by().map_or(String::new(), |gate| format!(" {}.", sentence(&gate.detail)));
-            format!("*Nothing was touched.*{why}")
+            let why = decision
+                .settled_by()
+                .map_or(".*".to_owned(), |gate| format!(":* {}.", sentence(&gate.detail)));
+            format!("*Nothing was touched{why}")
         }
         Arrival::Arrived { after } => {
             format!(
@@ -223,11 +225,9 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
     }
 }
 
-/// A gate's detail or Cloud Run's words, beginning with a capital and without a full stop.
+/// A gate's detail or Cloud Run's words, without a full stop.
 fn sentence(raw: &str) -> String {
-    let text = prose(raw.trim_end_matches('.'), SENTENCE);
-    let mut letters = text.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    prose(raw.trim_end_matches('.'), SENTENCE)
 }
 
 /// The culprit's minutes.
@@ -238,7 +238,10 @@ fn evidence(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> Option<String> {
     let revision = shift.map(|shift| shift.culprit).or(notice.alert.revision());
     let whose = revision.map_or(String::new(), |revision| format!(" of `{}`", name(revision)));
     let until = minutes.iter().map(|sample| sample.end).max()?.format("%H:%M");
-    Some(format!("*{what} per minute*{whose}, until {until} UTC\n`{bars}` at most {}", text::percent(top)))
+    Some(format!(
+        "*{what} per minute*{whose}, until {until} UTC\n`{bars}` on a scale from 0 to {}",
+        text::percent(top)
+    ))
 }
 
 fn alert_line(alert: &Alert, with_summary: bool) -> Option<String> {
@@ -279,10 +282,12 @@ fn gates(gates: &[Gate]) -> Vec<String> {
 
 /// The steps, one below the other, with their commands.
 fn listed(steps: &[Step], show: impl Fn(&str) -> String) -> String {
-    let line = |step: &Step| match &step.command {
-        Some(command) if step.say.is_empty() => show(command),
-        Some(command) => format!("{}\n{}", step.say, show(command)),
-        None => step.say.clone(),
-    };
-    steps.iter().map(line).collect::<Vec<_>>().join("\n")
+    steps.iter().map(|step| step.show(&show)).collect::<Vec<_>>().join("\n")
+}
+
+/// Each step in a section of its own: Slack folds long ones.
+fn sections(steps: &[Step]) -> Vec<String> {
+    let shown = steps.iter().map(|step| step.show(|command| format!("```{command}```")));
+    let heading = std::iter::once("*What comes next*\n").chain(std::iter::repeat(""));
+    heading.zip(shown).map(|(heading, step)| format!("{heading}{step}")).collect()
 }

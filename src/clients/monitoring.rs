@@ -99,7 +99,10 @@ impl Monitoring {
     ) -> Result<Samples, CallError> {
         let mut samples: BTreeMap<String, BTreeMap<DateTime<Utc>, Sample>> = BTreeMap::new();
         let mut page = String::new();
-        while tier.start < tier.end {
+        if tier.start >= tier.end {
+            return Ok(Samples::new());
+        }
+        loop {
             let url = self.url(name, axis, tier, &page)?;
             let call = Call { method: Method::GET, url, body: None, permission: PERMISSION, deadline };
             let body = self.google.call(call).await?;

@@ -36,7 +36,7 @@ pub fn count(number: u64) -> String {
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        0..120 if seconds % 60 != 0 || seconds == 0 => format!("{seconds} s"),
+        0..120 if !seconds.is_multiple_of(60) || seconds == 0 => format!("{seconds} s"),
         0..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),

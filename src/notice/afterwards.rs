@@ -2,12 +2,12 @@
 
 use chrono::TimeDelta;
 
-use super::next::Step;
+use super::next::{Step, release};
 use super::words::{name, update_traffic};
-use super::{Draft, Message, listed};
+use super::{Draft, Message, listed, sections};
 use crate::domain::evidence::{Judgement, Verdict};
 use crate::domain::record::Rollback;
-use crate::domain::service::Service;
+use crate::domain::service::ServiceName;
 use crate::domain::text;
 
 /// What the requests since the switch showed.
@@ -36,23 +36,22 @@ impl Afterwards {
 /// Renders the verdict on a rollback, `after` this long since the switch.
 #[must_use]
 pub fn afterwards(
-    service: &Service,
+    service: &ServiceName,
     rollback: &Rollback,
     verdict: Afterwards,
     judgement: &Judgement,
     after: TimeDelta,
 ) -> Message {
-    let short = name(&service.name.service);
+    let short = name(&service.service);
     let (target, after) = (name(&rollback.target), text::span(after));
     let figures = figures(judgement);
-    let release = format!("runback release --service {}", name(&service.name.to_string()));
     let (title, story, steps) = match verdict {
         Afterwards::Recovered => (
             "recovered",
             format!("`{target}` is healthy, {after} after the switch: {figures}."),
             vec![Step::run(
                 "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
-                release,
+                release(service),
             )],
         ),
         Afterwards::NotHelped => (
@@ -66,7 +65,7 @@ pub fn afterwards(
                     "Look at what every revision depends on: the database, other APIs, secrets, the network.",
                 ),
                 Step::run("If the deploy was not to blame, put its traffic back:", {
-                    update_traffic(&service.name, &format!("--to-revisions {}=100", name(&rollback.culprit)))
+                    update_traffic(service, &format!("--to-revisions {}=100", name(&rollback.culprit)))
                 }),
             ],
         ),
@@ -77,7 +76,7 @@ pub fn afterwards(
         ),
     };
     let body = vec![story.clone(), listed(&steps, |command| command.to_owned())];
-    let shown = vec![story, listed(&steps, |command| format!("```{command}```"))];
+    let shown = std::iter::once(story).chain(sections(&steps)).collect();
     Draft { header: format!("{short}: {title}"), body, shown, small: Vec::new() }
         .finish(verdict.code(), &rollback.incident)
 }

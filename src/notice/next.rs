@@ -18,6 +18,11 @@ impl Step {
         Self { say: say.into(), command: None }
     }
 
+    /// The sentence, and below it the command as `command` shows it.
+    pub(super) fn show(&self, command: impl Fn(&str) -> String) -> String {
+        self.command.as_deref().map_or(self.say.clone(), |text| format!("{}\n{}", self.say, command(text)))
+    }
+
     pub(super) fn run(say: impl Into<String>, command: impl Into<Option<String>>) -> Self {
         Self { say: say.into(), command: command.into() }
     }
@@ -30,16 +35,24 @@ pub(super) struct Advice {
     pub(super) steps: Vec<Step>,
 }
 
-/// What comes after a switch: the service is pinned until somebody releases it.
-pub(super) fn after_switch(service: Option<&ServiceName>, target: &str, reason: Reason) -> Vec<Step> {
+/// What comes after a switch: the service is pinned until somebody releases it. `seen`: the status shows it.
+pub(super) fn after_switch(
+    service: Option<&ServiceName>,
+    target: &str,
+    reason: Reason,
+    seen: bool,
+) -> Vec<Step> {
     let mut steps = Vec::new();
+    if !seen {
+        steps.push(Step::run("Check that the switch arrives:", service.map(describe)));
+    }
+    steps.push(Step::say(format!("Check that the errors stop once `{}` serves.", name(target))));
     if reason == Reason::Unconfirmed {
-        steps.push(Step::say(format!(
-            "Look whether the errors stop. Let Runback read Cloud Monitoring again{}: it could not check the alert.",
-            monitoring_role(service)
-        )));
-    } else {
-        steps.push(Step::say(format!("Look whether the errors stop now that `{}` serves.", name(target))));
+        let role = service.map_or(String::new(), |service| {
+            format!(" (role `roles/monitoring.viewer` on project `{}`)", name(&service.project))
+        });
+        let why = "Runback could not check the alert and acted on its word";
+        steps.push(Step::say(format!("{why}: let it read Cloud Monitoring again{role}.")));
     }
     let tag = service.map(|service| update_traffic(service, "--update-tags fix=REVISION"));
     steps.push(Step::run("Fix it and deploy. Then give the new revision a tag and try its own URL:", tag));
@@ -54,7 +67,7 @@ pub(super) fn after_switch(service: Option<&ServiceName>, target: &str, reason: 
 
 const PIN: &str = "Later deploys get 0 % of the traffic until it is released";
 
-fn release(service: &ServiceName) -> String {
+pub(super) fn release(service: &ServiceName) -> String {
     let ServiceName { project, region, service } = service;
     format!(
         "runback release --service projects/{}/locations/{}/services/{}",
@@ -62,12 +75,6 @@ fn release(service: &ServiceName) -> String {
         name(region),
         name(service)
     )
-}
-
-fn monitoring_role(service: Option<&ServiceName>) -> String {
-    service.map_or(String::new(), |service| {
-        format!(" (role `roles/monitoring.viewer` on project `{}`)", name(&service.project))
-    })
 }
 
 /// What comes next when nothing was moved. `split` is the plan's result, if there is a plan.
@@ -119,7 +126,7 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         Reason::NoData => (
             "not rolled back, Monitoring shows no requests",
             vec![
-                Step::say("Look whether requests reach the service at all (DNS, load balancer, ingress, IAM)."),
+                Step::say("Check whether requests reach the service at all (DNS, load balancer, ingress, IAM)."),
                 by_hand("If it is the newest deploy, go back by hand:"),
             ],
         ),
@@ -147,7 +154,7 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         Reason::Cooldown => (
             "not rolled back again so soon",
             vec![
-                Step::say("Look at it now: errors shortly after a rollback often mean that the deploy was not the cause."),
+                Step::say("Check it now: errors soon after a rollback can mean that the deploy was not the cause."),
                 by_hand("If it is another bad deploy, go back by hand:"),
             ],
         ),
@@ -167,7 +174,7 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
                     let (project, region, service) = (name(project), name(region), name(service));
                     format!("gcloud run revisions list --service {service} --region {region} --project {project}")
                 }),
-            ), by_hand("")],
+            ), by_hand("Then:")],
         ),
         Reason::SchemaFence => (
             "not rolled back, the database schema differs",
@@ -260,7 +267,7 @@ pub(super) fn grant(service: &ServiceName, permission: Option<&str>, account: Op
             let policy =
                 format!("gcloud run services get-iam-policy {service} --region {region} --project {project}");
             return Step::run(
-                "Look which roles Runback's service account has; `roles/run.developer` is enough:",
+                "Check which roles Runback's service account has; `roles/run.developer` is enough:",
                 policy,
             );
         }

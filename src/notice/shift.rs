@@ -3,10 +3,13 @@
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::record::Share;
 
-use super::words::name;
+use super::words::{cut, name};
 
 /// More revisions than this are not listed one by one.
 const MOST_REVISIONS: usize = 6;
+
+/// Room for all of them.
+const DESCRIPTION: usize = 700;
 
 /// A move, done or planned.
 pub(super) struct Shift<'a> {
@@ -78,13 +81,15 @@ impl<'a> Shift<'a> {
         if self.to.is_none() {
             lines.push(format!("{} % of the first one's share has moved to the second.", self.step));
         }
+        // Next to the two that it is about: what follows may be long, and cut.
         if self.unproven {
-            lines.push(format!(
-                "*Unproven target:* no history in Monitoring shows that `{}` served healthily.",
-                name(self.target)
-            ));
+            let target = name(self.target);
+            let doubt = format!(
+                "*Unproven target:* no history in Monitoring shows that `{target}` served healthily."
+            );
+            lines.insert(lines.len().min(3), doubt);
         }
-        lines.join("\n")
+        cut(&lines.join("\n"), DESCRIPTION)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::service::ServiceName;
 use crate::domain::text;
 
 /// Longer than any name that Google allows; what is longer is cut.
-const NAME: usize = 100;
+const NAME: usize = 80;
 
 /// A longer command is not one for people.
 const COMMAND: usize = 1_500;
@@ -180,8 +180,8 @@ pub(super) fn sparkline(samples: &[Sample]) -> Option<(String, f64)> {
         .collect();
     let top = columns.iter().flatten().copied().reduce(f64::max)?;
     let bar = |share: f64| {
-        let level = if top > 0.0 { (share / top * 7.0).ceil() as usize } else { 0 };
-        BARS[level.min(7)]
+        let level = if top > 0.0 { (share / top * 7.0).round() as usize } else { 0 };
+        BARS[level.clamp(usize::from(share > 0.0), 7)]
     };
     Some((columns.into_iter().map(|column| column.map_or('·', bar)).collect(), top))
 }

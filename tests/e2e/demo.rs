@@ -143,7 +143,7 @@ impl Story {
     fn told(&mut self) {
         self.narrator.chapter("The team reads in Slack");
         match slack_messages(&self.simulator).as_slice() {
-            [message] => self.narrator.slack(message),
+            [message] => self.narrator.slack(message, false),
             others => self.surprise(&format!("{} messages in Slack instead of one", others.len())),
         }
     }
@@ -176,7 +176,7 @@ impl Story {
         self.answered(&answer, "notify", "test_notification");
         self.nothing_since(touched);
         for message in slack_messages(&self.simulator).iter().skip(told) {
-            self.narrator.slack(message);
+            self.narrator.slack(message, true);
         }
     }
 
@@ -187,7 +187,7 @@ impl Story {
         let answers = self.runback.deliver_due_tasks().await;
         let messages = slack_messages(&self.simulator);
         for message in &messages[told..] {
-            self.narrator.slack(message);
+            self.narrator.slack(message, true);
         }
         if messages.len() == told {
             let said: Vec<&str> = answers.iter().map(|answer| answer.text.as_str()).collect();
@@ -196,9 +196,9 @@ impl Story {
     }
 
     async fn end(self) -> ExitCode {
-        let Self { simulator, mut runback, narrator, mut surprises } = self;
+        let Self { simulator, runback, narrator, mut surprises } = self;
         surprises.extend(simulator.violations());
-        narrator.say("");
+        narrator.blank();
         if surprises.is_empty() {
             runback.finish().await;
             narrator.say("Try it yourself: `make run` in one terminal, `make test-event` in another.");

@@ -2,11 +2,45 @@
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod situation;
+
+mod rollback;
+
+mod target;
+
+mod afterwards;
+
+mod once;
+
+mod crashes;
+
+mod conflicts;
+
+mod failures;
+
+mod silence;
+
+mod slack;
+
+mod refusals;
+
+mod restraint;
+
+mod intake;
+
+mod recorded;
+
+mod webhook;
+
+mod process;
+
+mod secrets;
+
+mod release;
+
 mod alert;
 
 mod harness;
-
-mod process;
 
 mod simulator;
 

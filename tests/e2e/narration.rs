@@ -1,6 +1,7 @@
 //! The demonstration on a terminal: plain text in 80 columns, with colours only where somebody looks.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -18,22 +19,32 @@ pub enum Ink {
     Bad,
 }
 
+/// Somebody who watches sees the story unfold.
+const PAUSE: Duration = Duration::from_millis(400);
+
 /// Prints a story, chapter by chapter.
 pub struct Narrator {
-    colours: bool,
+    watched: bool,
     chapter: usize,
 }
 
 impl Narrator {
     pub fn new() -> Self {
-        Self { colours: std::io::stdout().is_terminal(), chapter: 0 }
+        Self { watched: std::io::stdout().is_terminal(), chapter: 0 }
     }
 
     pub fn chapter(&mut self, title: &str) {
+        if self.watched {
+            std::thread::sleep(PAUSE);
+        }
         self.chapter += 1;
         let number = self.chapter;
-        self.line("");
+        self.blank();
         self.line(&self.inked(Ink::Bold, &format!("{number:<INDENT$}{title}")));
+    }
+
+    pub fn blank(&self) {
+        self.line("");
     }
 
     pub fn say(&self, text: &str) {
@@ -70,12 +81,18 @@ impl Narrator {
         }
     }
 
-    /// A message as Slack shows it.
-    pub fn slack(&self, sent: &Value) {
+    /// A message as Slack shows it, with or without the list of gates.
+    pub fn slack(&self, sent: &Value, gates: bool) {
         let inner = WIDTH - INDENT - 4;
         let edge = |text: &str| self.line(&format!("{:INDENT$}{}", "", self.inked(Ink::Faint, text)));
         edge(&format!("┌─ Slack {}┐", "─".repeat(inner - 6)));
-        for (ink, text) in paragraphs(sent) {
+        let is_gate = |text: &str| text.starts_with(['✓', '✗']);
+        let mut shown = paragraphs(sent);
+        if !gates && let Some(first) = shown.iter().position(|(_, text)| is_gate(text)) {
+            shown[first].1 = "(and the gates, as above)".to_owned();
+            shown.retain(|(_, text)| !is_gate(text));
+        }
+        for (ink, text) in shown {
             for line in wrapped(&text, inner) {
                 let gap = " ".repeat(inner.saturating_sub(line.chars().count()));
                 let bar = self.inked(Ink::Faint, "│");
@@ -92,7 +109,7 @@ impl Narrator {
 
     fn inked(&self, ink: Ink, text: &str) -> String {
         let code = match ink {
-            _ if !self.colours => return text.to_owned(),
+            _ if !self.watched => return text.to_owned(),
             Ink::Plain => return text.to_owned(),
             Ink::Bold => 1,
             Ink::Faint => 2,
@@ -156,13 +173,14 @@ fn unmarked(mrkdwn: &str) -> impl Iterator<Item = String> {
 /// Lines of at most this width, broken at spaces; what continues a line is indented as that line is.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    for paragraph in text.lines().chain(text.is_empty().then_some("")) {
+    let kept_together = text.replace(" %", "\u{a0}%");
+    for paragraph in kept_together.lines().chain(text.is_empty().then_some("")) {
         let lead: String = paragraph.chars().take_while(|c| *c == ' ').collect();
         let hang =
             if paragraph.trim_start().starts_with("$ ") { format!("{lead}    ") } else { lead.clone() };
         let mut line = lead;
         let mut fresh = true;
-        for word in paragraph.split_whitespace() {
+        for word in paragraph.split(' ').filter(|word| !word.is_empty()) {
             if !fresh && line.chars().count() + 1 + word.chars().count() > width {
                 lines.push(std::mem::replace(&mut line, hang.clone()));
                 fresh = true;
@@ -175,7 +193,7 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
         lines.push(line);
     }
-    lines
+    lines.iter().map(|line| line.replace('\u{a0}', " ")).collect()
 }
 
 /// How long ago something was, in its largest unit.

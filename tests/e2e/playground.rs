@@ -5,11 +5,13 @@
 
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::alert::Envelope;
@@ -18,7 +20,7 @@ use crate::narration::{Ink, Narrator, slack_messages};
 use crate::scene::{SERVICE, deploy, healthy_world, recorded_alert};
 use crate::simulator::{Simulator, Split};
 
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub async fn open() -> ExitCode {
     let event = env::var("EVENT").unwrap_or_else(|_| "target/test-event.json".to_owned());
@@ -26,7 +28,7 @@ pub async fn open() -> ExitCode {
         Ok(port) => prepare(port, &event).await,
         Err(why) => Err(why),
     };
-    let (port, simulator, runback) = match prepared {
+    let (port, simulator, mut runback) = match prepared {
         Ok(prepared) => prepared,
         Err(why) => {
             eprintln!("{why}");
@@ -40,7 +42,11 @@ pub async fn open() -> ExitCode {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = stopped.recv() => {}
-        () = watch.forever(&narrator, &simulator, &runback) => {}
+        () = watch.until_it_ends(&narrator, &simulator, &mut runback) => {
+            eprintln!("Runback has ended by itself. It wrote:\n{}", runback.said());
+            runback.abandon();
+            return ExitCode::FAILURE;
+        }
     }
     end(runback).await
 }
@@ -49,13 +55,14 @@ fn port() -> Result<u16, String> {
     let text = env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let port = text.parse().ok().filter(|port| *port > 0);
     let port = port.ok_or_else(|| format!("PORT is {text:?}, and a port is a number from 1 to 65535."))?;
-    let free = TcpListener::bind(("0.0.0.0", port)).map(|_| port);
-    free.map_err(|why| {
-        format!(
-            "Port {port} cannot be used ({why}). Stop what listens there, or choose another one for both: \
+    match TcpListener::bind(("0.0.0.0", port)) {
+        Ok(_) => Ok(port),
+        Err(why) if why.kind() == ErrorKind::AddrInUse => Err(format!(
+            "Port {port} is taken. Stop what listens there, or choose another one for both commands: \
              make run PORT=8090 and make test-event PORT=8090."
-        )
-    })
+        )),
+        Err(why) => Err(format!("Port {port} cannot be used: {why}.")),
+    }
 }
 
 async fn prepare(port: u16, event: &str) -> Result<(u16, Simulator, Runback), String> {
@@ -77,11 +84,11 @@ fn explain(narrator: &Narrator, port: u16, event: &str) {
         "It guards the simulated service k-back, whose newest revision has failed two requests in five for six \
          minutes. Nothing has happened yet, because nobody has raised an alert. In another terminal:",
     );
-    narrator.line("");
+    narrator.blank();
     narrator.line(&format!("   {make}"));
-    narrator.line("");
+    narrator.blank();
     narrator.say("or, which is the same:");
-    narrator.line("");
+    narrator.blank();
     narrator.line(&format!(
         "   curl --data-binary @{event} -H 'Content-Type: application/json' \\\n     \
          -H 'ce-specversion: 1.0' -H 'ce-id: test-event' \\\n     \
@@ -89,7 +96,7 @@ fn explain(narrator: &Narrator, port: u16, event: &str) {
          -H 'ce-source: //pubsub.googleapis.com/projects/demo/topics/alerts' \\\n     \
          http://127.0.0.1:{port}/"
     ));
-    narrator.line("");
+    narrator.blank();
     narrator.say(
         "Send it twice: the second time it is the same incident, and nothing is touched. A fresh incident begins with \
          the next `make run`. What happens appears below; five minutes after the rollback Runback looks whether it \
@@ -105,37 +112,41 @@ struct Watch {
 }
 
 impl Watch {
-    async fn forever(&mut self, narrator: &Narrator, simulator: &Simulator, runback: &Runback) {
-        loop {
+    /// Until Runback ends by itself, which it should not.
+    async fn until_it_ends(&mut self, narrator: &Narrator, simulator: &Simulator, runback: &mut Runback) {
+        while runback.wait(LOOK_EVERY).await.is_none() {
             runback.deliver_due_tasks().await;
             self.look(narrator, simulator, runback);
-            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
+    /// In the order in which it happens: traffic, Slack, log.
     fn look(&mut self, narrator: &Narrator, simulator: &Simulator, runback: &Runback) {
-        let log = runback.log();
-        for entry in log.iter().skip(self.logged) {
-            let text = |key: &str| entry[key].as_str().unwrap_or_default();
-            narrator.line("");
-            narrator.say_in(Ink::Faint, &format!("log   {}: {}", text("severity"), text("message")));
-        }
-        self.logged = log.len();
-
         let traffic = simulator.traffic(SERVICE);
         if traffic != self.shown {
-            narrator.line("");
             let [before, after] = [&self.shown, &traffic].map(percentages);
-            narrator.say_in(Ink::Good, &format!("traffic   {before}  ->  {after}"));
+            narrator.blank();
+            narrator.say_in(Ink::Good, &format!("Traffic of {SERVICE}: {before} → {after}"));
             self.shown = traffic;
         }
 
         let messages = slack_messages(simulator);
         for message in messages.iter().skip(self.told) {
-            narrator.line("");
-            narrator.slack(message);
+            narrator.blank();
+            narrator.slack(message, true);
         }
         self.told = messages.len();
+
+        // A line that is still being written is read the next time.
+        let said = runback.said();
+        let entries = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let entries: Vec<Value> = entries.collect();
+        for entry in entries.iter().skip(self.logged) {
+            let text = |key: &str| entry[key].as_str().unwrap_or_default();
+            narrator.blank();
+            narrator.say_in(Ink::Faint, &format!("Log, {}: {}", text("severity"), text("message")));
+        }
+        self.logged = entries.len();
     }
 }
 

@@ -32,6 +32,11 @@ impl Task {
         self.http["url"].as_str().unwrap_or_default()
     }
 
+    /// As whom it calls.
+    pub fn account(&self) -> &str {
+        self.http["oidcToken"]["serviceAccountEmail"].as_str().unwrap_or_default()
+    }
+
     pub fn body(&self) -> Vec<u8> {
         BASE64_STANDARD.decode(self.http["body"].as_str().unwrap_or_default()).unwrap()
     }

@@ -43,22 +43,32 @@ pub struct Reply {
     pub status: u16,
     pub body: String,
     content_type: &'static str,
+    /// Seconds, as the header of this name.
+    retry_after: Option<u64>,
 }
 
 impl Reply {
     pub fn json(body: &Value) -> Self {
-        Self { status: 200, body: body.to_string(), content_type: "application/json; charset=UTF-8" }
+        Self { status: 200, body: body.to_string(), content_type: "application/json; charset=UTF-8", retry_after: None }
     }
 
     pub fn text(status: u16, body: &str) -> Self {
-        Self { status, body: body.to_owned(), content_type: "text/plain; charset=utf-8" }
+        Self { status, body: body.to_owned(), content_type: "text/plain; charset=utf-8", retry_after: None }
+    }
+
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 }
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap();
-        (status, [(header::CONTENT_TYPE, self.content_type)], self.body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, self.content_type)], self.body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
+use super::{Received, Runback, check_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::domain::alert::Alert;
 use crate::domain::decide::limit_of;
@@ -18,10 +19,9 @@ use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::notice::{self, Afterwards, Arrival, Notice};
 use crate::record_json;
-use crate::respond::{Received, Runback, check_task};
 
 /// The first look at the target after the switch: Monitoring shows a minute's requests after up to three more.
-pub(crate) const FIRST_LOOK: Duration = Duration::from_secs(5 * 60);
+pub(super) const FIRST_LOOK: Duration = Duration::from_secs(5 * 60);
 
 /// The next one, when there were too few requests.
 const NEXT_LOOK: Duration = Duration::from_secs(3 * 60);
@@ -31,7 +31,7 @@ const MOST_LOOKS: u32 = 5;
 
 /// A task's body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Task {
+pub(super) struct Task {
     project: String,
     region: String,
     service: String,
@@ -44,14 +44,14 @@ pub(crate) struct Task {
 
 impl Task {
     /// The first look after a rollback.
-    pub(crate) fn first(name: &ServiceName, rollback: &Rollback, axis: Axis, told: bool) -> Self {
+    pub(super) fn first(name: &ServiceName, rollback: &Rollback, axis: Axis, told: bool) -> Self {
         let ServiceName { project, region, service } = name.clone();
         let (rollback, slowness) = (rollback.id.clone(), axis == Axis::Slowness);
         Self { project, region, service, rollback, look: 1, slowness, told }
     }
 
     /// As it travels.
-    pub(crate) fn body(&self) -> String {
+    pub(super) fn body(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 
@@ -177,7 +177,7 @@ impl Runback {
         received: Received,
     ) -> Result<String, String> {
         let after = received.time() - rollback.at;
-        let message = notice::afterwards(&document.service, rollback, verdict, judgement, after);
+        let message = notice::afterwards(&document.service.name, rollback, verdict, judgement, after);
         if self.memory.first_post(&rollback.id, verdict.code())
             && !self.tell(&message, received.deadline()).await
         {

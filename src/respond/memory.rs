@@ -21,7 +21,7 @@ impl Memory {
     }
 
     /// Takes a rollback as this process's to report.
-    pub(crate) fn adopt(&self, rollback: &str) {
+    pub(crate) fn write(&self, rollback: &str) {
         self.wrote.insert(rollback.to_owned());
     }
 

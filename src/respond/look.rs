@@ -1,0 +1,110 @@
+//! Reading everything, and deciding from it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Case, Look, Runback, TELL, check_task};
+use crate::clients::cloud_run::ServiceDocument;
+use crate::clients::google::CallError;
+use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
+use crate::domain::record::{Phase, Record, Rollback};
+use crate::domain::service::ServiceName;
+use crate::record_json;
+
+/// Reading the service and its revisions.
+const READ: Duration = Duration::from_secs(4);
+
+/// Reading the evidence. Then the alert's word stands.
+const READ_EVIDENCE: Duration = Duration::from_millis(2_500);
+
+impl Runback {
+    /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.
+    pub(super) async fn look(
+        &self,
+        case: &Case<'_>,
+        name: &ServiceName,
+        waited: bool,
+    ) -> Result<Look, CallError> {
+        let Case { alert, received, .. } = *case;
+        let deadline = received.deadline() - TELL;
+        let reads_end = deadline.min(Instant::now() + READ);
+        let rules = self.policy.services.get(name).cloned().unwrap_or_default();
+        let history = async {
+            let evidence_end = deadline.min(Instant::now() + READ_EVIDENCE);
+            let evidence =
+                self.monitoring.evidence(name, axis_of(alert.signal), &rules, received.time(), evidence_end);
+            tokio::join!(self.cloud_run.revisions(name, reads_end), evidence)
+        };
+        tokio::pin!(history);
+        let mut past = None;
+        let service = self.cloud_run.service(name, reads_end);
+        // Who has waited in the queue most likely finds the work done: one read shows it.
+        let document = if waited {
+            service.await?
+        } else {
+            tokio::pin!(service);
+            loop {
+                tokio::select! {
+                    document = &mut service => break document?,
+                    read = &mut history, if past.is_none() => past = Some(read),
+                }
+            }
+        };
+        let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        let told = match &record {
+            Ok(record) => self.told(case, &document, record, deadline).await,
+            Err(_) => false,
+        };
+        let seen = Seen { service: &document.service, record: &record, told };
+        if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None)) {
+            return Ok(Look { decision: *decision, document, record, revisions: Vec::new() });
+        }
+        let (revisions, evidence) = match past {
+            Some(past) => past,
+            None => history.await,
+        };
+        let revisions = revisions?;
+        let past = History { revisions: &revisions, evidence: &evidence };
+        let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), Some(past))) else {
+            unreachable!("all facts are there");
+        };
+        Ok(Look { decision: *decision, document, record, revisions })
+    }
+
+    /// Whether people know of the newest rollback, though the record does not say so yet; asked only for an alert that
+    /// concerns it.
+    async fn told(
+        &self,
+        case: &Case<'_>,
+        document: &ServiceDocument,
+        record: &Record,
+        deadline: Instant,
+    ) -> bool {
+        let Some(newest) = record.rollbacks.first() else { return false };
+        let named = case.alert.revision() == Some(newest.culprit.as_str());
+        let concerns = newest.incident == case.alert.incident || named;
+        concerns && self.is_told(newest, document, deadline).await
+    }
+
+    /// Whether people have been told of a rollback: the record says so, we did it ourselves, or the check that is
+    /// planned after that is planned.
+    pub(super) async fn is_told(
+        &self,
+        rollback: &Rollback,
+        document: &ServiceDocument,
+        deadline: Instant,
+    ) -> bool {
+        let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
+        let phase = record.rollbacks.iter().find(|entry| entry.id == rollback.id).map(|entry| &entry.phase);
+        if phase.is_some_and(|phase| *phase != Phase::Switching) || self.memory.told(&rollback.id) {
+            return true;
+        }
+        let Some(tasks) = &self.tasks else { return false };
+        let end = deadline.min(Instant::now() + READ);
+        tasks.exists(&check_task(rollback, 1), end).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether the check after the rollback is planned cannot be read");
+            false
+        })
+    }
+}
