@@ -147,7 +147,7 @@ fn announce(config: &Config) {
     tracing::info!(
         services,
         enforced,
-        "runback {} on port {}: {services} guarded services, {enforced} of them enforced",
+        "runback {} on port {}: guards {services}, enforces {enforced}",
         env!("CARGO_PKG_VERSION"),
         config.port
     );

@@ -48,7 +48,7 @@ pub struct ServeArgs {
     #[arg(long, env = PORT, value_name = "PORT", default_value = DEFAULT_PORT)]
     port: String,
 
-    /// Base URL of Artifact Registry.
+    /// Base URL of Artifact Registry; no call is made there yet.
     #[arg(long, env = REGISTRY_URL, value_name = "URL", default_value = DEFAULT_REGISTRY_URL)]
     registry_url: String,
 
@@ -170,7 +170,7 @@ pub struct LogArgs {
     #[arg(long = "log", env = "RUST_LOG", value_name = "FILTER", default_value = "info")]
     filter: String,
 
-    /// Project that log lines link to traces in; unset, they do not.
+    /// Project that log lines link to traces in; unset: the first guarded service's.
     #[arg(long = "trace-project", env = "GOOGLE_CLOUD_PROJECT", value_name = "PROJECT")]
     project: Option<String>,
 }

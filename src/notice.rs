@@ -201,10 +201,11 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
             format!("*Nothing was touched{why}")
         }
         Arrival::Arrived { after } => {
-            format!(
-                "Cloud Run's status shows the new traffic, {} after the alert arrived.",
-                text::duration(*after)
-            )
+            let after = match after.as_secs() {
+                0 => "less than a second".to_owned(),
+                _ => text::duration(*after),
+            };
+            format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.")
         }
         Arrival::NotYet { trouble } => {
             let trouble = trouble

@@ -227,7 +227,7 @@ impl Decision {
             (Outcome::Rollback, Some(plan)) => {
                 let failing = self.gates.iter().find(|gate| gate.name == "failing");
                 let why = failing.map_or(String::new(), |gate| format!(": {}", gate.detail));
-                format!("Roll {subject} back from {} to {}{why}", plan.culprit.name, plan.target.name)
+                format!("{subject} goes back from {} to {}{why}", plan.culprit.name, plan.target.name)
             }
             (Outcome::Resume(rollback), _) => {
                 format!("{subject} was rolled back from {} to {}", rollback.culprit, rollback.target)

@@ -8,13 +8,14 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 #[must_use]
 pub fn percent(share: f64) -> String {
     let value = share * 100.0;
-    if value == 0.0 || value >= 10.0 {
-        format!("{value:.0} %")
-    } else if value >= 1.0 {
-        format!("{value:.1} %").replace(".0 %", " %")
-    } else {
-        format!("{value:.2} %")
-    }
+    let digits = match value {
+        10.0.. => 0,
+        1.0.. => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.digits$}");
+    let text = if digits > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{} %", if text.is_empty() { "0" } else { text })
 }
 
 /// `1,760`.
@@ -72,7 +73,7 @@ mod tests {
             (0.234, "23 %"),
             (0.05, "5 %"),
             (0.048, "4.8 %"),
-            (0.0012, "0.12 %"),
+            (0.0012, "0.12 %"), (0.001, "0.1 %"), (0.000_01, "0 %"), (0.2, "20 %"),
             (1.0, "100 %"),
         ];
         for (share, text) in percents {

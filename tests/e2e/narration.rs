@@ -135,8 +135,9 @@ fn paragraphs(sent: &Value) -> Vec<(Ink, String)> {
             Some("section") => (Ink::Plain, vec![&block["text"]]),
             _ => (Ink::Faint, block["elements"].as_array().into_iter().flatten().collect()),
         };
-        let follows_small = found.last().is_some_and(|(last, _)| matches!(last, Ink::Faint));
-        if !found.is_empty() && !(follows_small && matches!(ink, Ink::Faint)) {
+        // A blank line between blocks, except within the small print.
+        let small = |ink| matches!(ink, Ink::Faint);
+        if found.last().is_some_and(|(last, _)| !small(*last) || !small(ink)) {
             found.push((ink, String::new()));
         }
         let texts = holders.into_iter().filter_map(|holder| holder["text"].as_str());

@@ -49,7 +49,12 @@ pub struct Reply {
 
 impl Reply {
     pub fn json(body: &Value) -> Self {
-        Self { status: 200, body: body.to_string(), content_type: "application/json; charset=UTF-8", retry_after: None }
+        Self {
+            status: 200,
+            body: body.to_string(),
+            content_type: "application/json; charset=UTF-8",
+            retry_after: None,
+        }
     }
 
     pub fn text(status: u16, body: &str) -> Self {
