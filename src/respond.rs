@@ -22,8 +22,9 @@ use crate::domain::alert::{Alert, Content, Delivery};
 use crate::domain::decide::{Answer, Facts, History, Seen, decide};
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::policy::Policy;
-use crate::domain::record::{Record, Rollback};
+use crate::domain::record::{Phase, Record, Rollback};
 use crate::domain::service::{Revision, ServiceName};
+use crate::notice::Afterwards;
 use memory::Memory;
 
 /// Eventarc waits 10 seconds for the answer and then delivers again in parallel; the answer is out before that.
@@ -94,6 +95,8 @@ struct Case<'a> {
     alert: &'a Alert,
     published_at: Option<DateTime<Utc>>,
     received: Received,
+    /// Whether this is a warning's second judgement.
+    deadline_passed: bool,
 }
 
 /// A service that was read and decided about.
@@ -125,25 +128,31 @@ impl Runback {
             Content::Alert(alert) => alert,
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
-        let case = Case { alert, published_at: delivery.published_at, received };
-        let name = match decide(&self.facts(&case, None, None)) {
-            Answer::Decided(decision) => return self.conclude(&case, *decision, None).await,
+        self.answer(&Case { alert, published_at: delivery.published_at, received, deadline_passed: false })
+            .await
+    }
+
+    /// Answers one alert: what it decides alone, or what the service shows when its turn has come.
+    async fn answer(&self, case: &Case<'_>) -> Ending {
+        let Case { alert, received, .. } = *case;
+        let name = match decide(&self.facts(case, None, None)) {
+            Answer::Decided(decision) => return self.conclude(case, *decision, None).await,
             Answer::ReadService(name) => name,
             Answer::ReadHistory => unreachable!("the service comes before its history"),
         };
         let Some(turn) = self.turn(&name, received.deadline()).await else {
             return Ending::Later("other alerts on the same service are still being handled".into());
         };
-        match self.handle(&case, &name, turn.waited).await {
+        match self.handle(case, &name, turn.waited).await {
             Ok(ending) => ending,
             Err(CallError::Denied { message, permission }) => {
-                self.denied(&case, &name, &message, &permission).await
+                self.denied(case, &name, &message, &permission).await
             }
             Err(CallError::NotFound(message)) => {
                 let (reason, why) =
                     (Reason::UnresolvedService, format!("Cloud Run does not know it: {message}"));
                 let decision = Decision::stopped(&alert.incident, &name, reason, "guarded", why);
-                self.conclude(&case, decision, None).await
+                self.conclude(case, decision, None).await
             }
             Err(error) => Ending::Later(error.to_string()),
         }
@@ -155,8 +164,16 @@ impl Runback {
         seen: Option<Seen<'a>>,
         history: Option<History<'a>>,
     ) -> Facts<'a> {
-        let Case { alert, published_at, received } = *case;
-        Facts { alert, policy: &self.policy, now: received.time(), published_at, seen, history }
+        let Case { alert, published_at, received, deadline_passed } = *case;
+        Facts {
+            alert,
+            policy: &self.policy,
+            now: received.time(),
+            published_at,
+            deadline_passed,
+            seen,
+            history,
+        }
     }
 
     /// Waits for this service's turn; nothing when it does not come in time.
@@ -194,6 +211,15 @@ impl Runback {
                         _ => (decision.clone(), Rollback::clone(rollback)),
                     };
                     return self.follow(case, decision, rollback, look.document).await;
+                }
+                Outcome::Recovered(end) => {
+                    let (rollback, judgement) = &**end;
+                    let (phase, verdict) = (Phase::Recovered, Afterwards::Recovered);
+                    let told =
+                        self.report(document, rollback, phase, verdict, judgement, None, case.received).await;
+                    return Ok(
+                        told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
+                    );
                 }
                 Outcome::Notify | Outcome::Ignore | Outcome::Wait => {
                     let (decision, url) = (decision.clone(), document.service.url.clone());

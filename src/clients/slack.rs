@@ -89,8 +89,17 @@ impl Slack {
 
     /// Posts a message, and tries again what may pass, until the deadline.
     ///
-    /// A try whose answer was lost is repeated: a message twice is better than none.
-    pub async fn post(&self, message: &Message, deadline: Duration) -> Result<Posted, SlackError> {
+    /// A try whose answer was lost is repeated: a message twice is better than none. A bot answers in the `thread`
+    /// of an earlier message, if one is given; a webhook cannot.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn post(
+        &self,
+        message: &Message,
+        thread: Option<&str>,
+        deadline: Duration,
+    ) -> Result<Posted, SlackError> {
         let end = Instant::now() + deadline;
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(200))
@@ -100,7 +109,7 @@ impl Slack {
             .build();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message)).await {
+            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message, thread)).await {
                 Ok(Ok(posted)) => return Ok(posted),
                 Ok(Err(Failure::Final(why))) => return Err(SlackError::Refused(why)),
                 Ok(Err(Failure::Passing { why, retry_after })) => (why, retry_after),
@@ -114,7 +123,7 @@ impl Slack {
         }
     }
 
-    async fn attempt(&self, message: &Message) -> Result<Posted, Failure> {
+    async fn attempt(&self, message: &Message, thread: Option<&str>) -> Result<Posted, Failure> {
         let mut body = json!({
             "text": message.text,
             "blocks": message.blocks,
@@ -125,6 +134,10 @@ impl Slack {
             Door::Webhook { url } => self.http.post(url),
             Door::Bot { url, token, channel } => {
                 body["channel"] = json!(channel);
+                if let Some(thread) = thread {
+                    body["thread_ts"] = json!(thread);
+                    body["reply_broadcast"] = json!(true);
+                }
                 self.http.post(url).bearer_auth(token)
             }
         };
@@ -303,7 +316,7 @@ mod tests {
     }
 
     async fn post(slack: &Slack, milliseconds: u64) -> Result<Posted, SlackError> {
-        slack.post(&message(), Duration::from_millis(milliseconds)).await
+        slack.post(&message(), None, Duration::from_millis(milliseconds)).await
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::afterwards::judge_target;
 use super::alert::{Alert, IncidentState};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
-use super::evidence::{self, Evidence, Sample};
+use super::evidence::{self, Evidence, Sample, Verdict};
 pub use super::gates::failing::{axis as axis_of, threshold as limit_of};
 use super::gates::{cause, culprit, failing, target};
 use super::policy::{Mode, Policy, Rules, SchemaRule};
@@ -29,6 +30,8 @@ pub struct Facts<'a> {
     pub now: DateTime<Utc>,
     /// When the alert's message was published, if the transport says so.
     pub published_at: Option<DateTime<Utc>>,
+    /// Whether the 30 minutes after a warning are over: what was a warning then is a failure now.
+    pub deadline_passed: bool,
     /// The service, once it has been read.
     pub seen: Option<Seen<'a>>,
     /// Its past, once it has been read.
@@ -107,6 +110,9 @@ enum Walked {
 
 fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let Facts { alert, now, .. } = *facts;
+    if alert.state == IncidentState::Closed && !alert.is_test {
+        return closed(facts, trail);
+    }
     trail.gate("open", open(alert))?;
     let (name, rules) = trail.gate("guarded", guarded(alert, facts.policy))?;
     trail.service = Some(name.clone());
@@ -115,7 +121,9 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     trail.gate("settled", settled(facts, seen.service))?;
     let Some(History { revisions, evidence }) = facts.history else { return Ok(Walked::NeedsHistory) };
 
-    let case = Case { alert, rules, now, service: seen.service, record, revisions, evidence };
+    let deadline_passed = facts.deadline_passed;
+    let case =
+        Case { alert, rules, now, deadline_passed, service: seen.service, record, revisions, evidence };
     let culprit = trail.gate("culprit", culprit::find(&case))?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
@@ -135,6 +143,7 @@ pub(super) struct Case<'a> {
     pub(super) alert: &'a Alert,
     pub(super) rules: &'a Rules,
     pub(super) now: DateTime<Utc>,
+    pub(super) deadline_passed: bool,
     pub(super) service: &'a Service,
     pub(super) record: &'a Record,
     pub(super) revisions: &'a [Revision],
@@ -184,13 +193,43 @@ impl Trail {
     }
 }
 
+const CLOSED: &str = "the incident is closed";
+
+/// A closed incident matters when we acted on it and nobody has reported yet how that ended. Monitoring also closes
+/// incidents whose data has stopped, so the evidence has to agree.
+fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
+    let nothing = || Err(Halt::ignore(Reason::Closed, CLOSED));
+    let Ok(((name, rules), _)) = guarded(facts.alert, facts.policy) else {
+        return trail.gate("open", nothing());
+    };
+    trail.service = Some(name.clone());
+    let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
+    let newest = seen.record.as_ref().ok().and_then(|record| record.rollbacks.first());
+    let ours = newest.filter(|rollback| {
+        let open_ended = matches!(rollback.phase, Phase::Switching | Phase::Told);
+        open_ended && rollback.incident == facts.alert.incident && rollback.has_arrived(seen.service)
+    });
+    let Some(rollback) = ours else { return trail.gate("open", nothing()) };
+    let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
+    let Evidence::Read(readings) = history.evidence else { return trail.gate("open", nothing()) };
+    let judgement = judge_target(readings, rollback, rules);
+    let detail = failing::sentence(rules, readings.axis, &judgement, facts.now - rollback.at);
+    if judgement.verdict != Verdict::Healthy {
+        let detail = format!("{CLOSED}, but since the switch to {} {detail}", rollback.target);
+        return trail.gate("open", Err(Halt::ignore(Reason::Closed, detail)));
+    }
+    let detail = format!("{CLOSED}; since the switch to {} {detail}", rollback.target);
+    let outcome = Outcome::Recovered(Box::new((rollback.clone(), judgement)));
+    trail.gate("open", Err(Halt { outcome, reason: Reason::Recovered, detail }))
+}
+
 fn open(alert: &Alert) -> Passage<()> {
     if alert.is_test {
         return Err(Halt::notify(Reason::TestNotification, "this is a test notification; the wiring works"));
     }
     match &alert.state {
         IncidentState::Open => Ok(((), "the incident is open".into())),
-        IncidentState::Closed => Err(Halt::ignore(Reason::Closed, "the incident is closed")),
+        IncidentState::Closed => Err(Halt::ignore(Reason::Closed, CLOSED)),
         IncidentState::Unknown(word) if word.is_empty() => Err(Halt::ignore(
             Reason::UnknownState,
             "the notification does not say whether the incident is open",

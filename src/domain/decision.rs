@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::evidence::Sample;
+use super::evidence::{Judgement, Sample};
 use super::record::{Rollback, Share};
 use super::service::{Revision, ServiceName};
 
@@ -34,6 +34,8 @@ pub enum Outcome {
     Resume(Box<Rollback>),
     /// Tell people; touch nothing.
     Notify,
+    /// Tell people that a rollback of ours helped: its incident is closed, and the evidence agrees.
+    Recovered(Box<(Rollback, Judgement)>),
     /// Log only.
     Ignore,
     /// Cannot be decided now: the message has to come again.
@@ -102,6 +104,8 @@ reasons! {
     NotAnIncident = "not_an_incident",
     /// The console's test notification.
     TestNotification = "test_notification",
+    /// The incident that we acted on is closed, and the evidence shows the target healthy.
+    Recovered = "recovered",
     /// The incident is closed.
     Closed = "closed",
     /// The incident is neither open nor closed.
@@ -162,7 +166,7 @@ impl Outcome {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Rollback | Self::Resume(_) => "rollback",
-            Self::Notify => "notify",
+            Self::Notify | Self::Recovered(_) => "notify",
             Self::Ignore => "ignore",
             Self::Wait => "wait",
         }
@@ -201,6 +205,13 @@ impl Decision {
         Self { outcome, reason, service, incident, gates: Vec::new(), plan: None, minutes: Vec::new() }
     }
 
+    /// Adds to the sentence that settled it.
+    pub fn add(&mut self, words: &str) {
+        if let Some(gate) = self.gates.last_mut() {
+            gate.detail += words;
+        }
+    }
+
     /// This rollback, when Cloud Run refuses to write it for good. The plan stays: people may want to follow it.
     #[must_use]
     pub fn refused(mut self, why: String) -> Self {
@@ -231,6 +242,9 @@ impl Decision {
             }
             (Outcome::Resume(rollback), _) => {
                 format!("{subject} was rolled back from {} to {}", rollback.culprit, rollback.target)
+            }
+            (Outcome::Recovered(afterwards), _) => {
+                format!("{subject} has recovered after it was rolled back to {}{why}", afterwards.0.target)
             }
             (Outcome::Notify, Some(plan)) => format!(
                 "Nothing was touched on {subject}; the plan was {} to {}{why}",

@@ -18,6 +18,8 @@ pub mod decide;
 
 mod gates;
 
+pub mod afterwards;
+
 pub mod traffic;
 
 pub mod text;

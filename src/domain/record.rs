@@ -131,3 +131,6 @@ impl Rollback {
         split.contains_key(&self.target) && (self.step < 100 || !split.contains_key(&self.culprit))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -210,6 +210,7 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         // Only logged, as a rule.
         Reason::NotAnIncident
         | Reason::Closed
+        | Reason::Recovered
         | Reason::UnknownState
         | Reason::NotGuarded
         | Reason::AlreadyHandled

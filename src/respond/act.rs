@@ -9,6 +9,7 @@ use super::follow_up::{FIRST_LOOK, Task};
 use super::{Case, Ending, Look, OWNED_FOR, Runback, TELL, check_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
+use crate::clients::slack::Posted;
 use crate::domain::decide::axis_of;
 use crate::domain::decision::{Decision, Outcome, Plan};
 use crate::domain::record::{Phase, Quarantined, Rollback};
@@ -107,11 +108,18 @@ impl Runback {
         case: &Case<'_>,
         rollback: &Rollback,
         document: &ServiceDocument,
-        told: bool,
+        posted: Option<Posted>,
     ) {
+        let told = posted.is_some();
         let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
         if let Some(tasks) = &self.tasks {
-            let task = Task::first(&document.service.name, rollback, axis_of(case.alert.signal), told);
+            let task = Task::first_look(
+                &document.service.name,
+                rollback,
+                axis_of(case.alert.signal),
+                told,
+                posted.and_then(|posted| posted.ts),
+            );
             let name = check_task(rollback, u32::from(told));
             match tasks.create(&name, &task.body(), rollback.at + FIRST_LOOK, deadline).await {
                 Ok(()) => return,

@@ -1,19 +1,20 @@
-//! After the switch: a task calls back, and the target is judged on requests that it has answered since.
+//! What is due later: Cloud Tasks calls back, and the target is judged, or a warning is judged again.
 //!
 //! A task may come twice, early, a day late or for a rollback that another one has overtaken. So its body only says
 //! what to look at; what is due is read from the service and its record.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
-use super::{Received, Runback, check_task};
+use super::{Case, Ending, Received, Runback, check_task};
 use crate::clients::cloud_run::ServiceDocument;
-use crate::domain::alert::Alert;
-use crate::domain::decide::limit_of;
+use crate::domain::afterwards::judge_target;
+use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::decision::Decision;
-use crate::domain::evidence::{self, Axis, Evidence, Judgement, Verdict};
+use crate::domain::evidence::{Axis, Evidence, Judgement, Verdict};
 use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
@@ -29,39 +30,72 @@ const NEXT_LOOK: Duration = Duration::from_secs(3 * 60);
 /// After so many looks people are told that nothing could be told.
 const MOST_LOOKS: u32 = 5;
 
+/// A warning is judged again after this long (the users' handbook: to be decided within 30 minutes).
+pub(super) const DEADLINE: Duration = Duration::from_secs(30 * 60);
+
 /// A task's body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Task {
     project: String,
     region: String,
     service: String,
+    /// The Slack message to answer to, where there is one.
+    thread: Option<String>,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+enum What {
+    /// Judge a rollback's target.
+    Check(Check),
+    /// Judge a warning's culprit again.
+    Deadline { incident: String, revision: Option<String> },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Check {
     rollback: String,
     look: u32,
+    /// Whether the incident is about slow requests.
     slowness: bool,
     /// Whether people had been told of the rollback when the task was made.
     told: bool,
 }
 
 impl Task {
-    /// The first look after a rollback.
-    pub(super) fn first(name: &ServiceName, rollback: &Rollback, axis: Axis, told: bool) -> Self {
+    fn on(name: &ServiceName, thread: Option<String>, what: What) -> Self {
         let ServiceName { project, region, service } = name.clone();
+        Self { project, region, service, thread, what }
+    }
+
+    /// The first look after a rollback. `told` is the message that people were told by, if they were.
+    pub(super) fn first_look(
+        name: &ServiceName,
+        rollback: &Rollback,
+        axis: Axis,
+        told: bool,
+        thread: Option<String>,
+    ) -> Self {
         let (rollback, slowness) = (rollback.id.clone(), axis == Axis::Slowness);
-        Self { project, region, service, rollback, look: 1, slowness, told }
+        Self::on(name, thread, What::Check(Check { rollback, look: 1, slowness, told }))
+    }
+
+    /// The end of a warning's patience.
+    pub(super) fn deadline(name: &ServiceName, alert: &Alert) -> Self {
+        let revision = alert.revision().map(str::to_owned);
+        Self::on(name, None, What::Deadline { incident: alert.incident.clone(), revision })
     }
 
     /// As it travels.
     pub(super) fn body(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
-
-    fn axis(&self) -> Axis {
-        if self.slowness { Axis::Slowness } else { Axis::Errors }
-    }
 }
 
 impl Runback {
-    /// Does what is due about a rollback, or nothing. The text says what was done.
+    /// Does what is due, or nothing. The text says what was done.
     ///
     /// # Errors
     /// With a sentence, when the task has to come again.
@@ -69,23 +103,33 @@ impl Runback {
         let Ok(task) = serde_json::from_slice::<Task>(body) else {
             return Ok("nothing: the task's body cannot be read".into());
         };
-        let name = ServiceName {
-            project: task.project.clone(),
-            region: task.region.clone(),
-            service: task.service.clone(),
-        };
+        let Task { project, region, service, .. } = task.clone();
+        let name = ServiceName { project, region, service };
         let Some(rules) = self.policy.services.get(&name) else {
             return Ok(format!("nothing: {name} is not guarded"));
         };
-        let Some(_turn) = self.turn(&name, received.deadline()).await else {
-            return Err(format!("alerts on {name} are still being handled"));
-        };
-        self.look_after(&task, &name, rules, received).await
+        match &task.what {
+            What::Check(check) => {
+                let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                    return Err(format!("alerts on {name} are still being handled"));
+                };
+                self.check(&task, check, &name, rules, received).await
+            }
+            What::Deadline { incident, revision } => {
+                let alert = warned_of(&name, incident, revision.as_deref());
+                let case = Case { alert: &alert, published_at: None, received, deadline_passed: true };
+                match self.answer(&case).await {
+                    Ending::Decided(decision) => Ok(decision.to_string()),
+                    Ending::Later(why) => Err(why),
+                }
+            }
+        }
     }
 
-    async fn look_after(
+    async fn check(
         &self,
         task: &Task,
+        check: &Check,
         name: &ServiceName,
         rules: &Rules,
         received: Received,
@@ -97,8 +141,8 @@ impl Runback {
         let Some(rollback) = record.ok().and_then(|record| record.rollbacks.into_iter().next()) else {
             return Ok("nothing: the record cannot be read or is empty".into());
         };
-        if rollback.id != task.rollback || !matches!(rollback.phase, Phase::Switching | Phase::Told) {
-            return Ok(format!("nothing: {} is over", task.rollback));
+        if rollback.id != check.rollback || !matches!(rollback.phase, Phase::Switching | Phase::Told) {
+            return Ok(format!("nothing: {} is over", check.rollback));
         }
         if !rollback.is_wanted(&document.service) {
             return Ok(format!("nothing: somebody else has moved the traffic away from {}", rollback.target));
@@ -106,45 +150,43 @@ impl Runback {
         if !rollback.has_arrived(&document.service) {
             return Err("the status does not show the switch yet".into());
         }
-        if !task.told && !self.tell_late(name, &rollback, &document, received).await {
+        if !check.told && !self.tell_late(name, &rollback, &document, received).await {
             return Err("Slack could not be told of the rollback".into());
         }
         if now - rollback.at < TimeDelta::minutes(1) {
             return Err("it is too early to judge".into());
         }
-        let evidence = self.monitoring.evidence(name, task.axis(), rules, now, deadline).await;
+        let axis = if check.slowness { Axis::Slowness } else { Axis::Errors };
+        let evidence = self.monitoring.evidence(name, axis, rules, now, deadline).await;
         let Evidence::Read(readings) = evidence else { return Err("Monitoring cannot be read".into()) };
-        let samples: Vec<_> = readings
-            .of(&rollback.target)
-            .iter()
-            .filter(|sample| sample.start >= rollback.at)
-            .copied()
-            .collect();
-        let bar = limit_of(rules, task.axis());
-        let judgement = evidence::judge(&samples, bar, rules.min_requests);
+        let judgement = judge_target(&readings, &rollback, rules);
         let (phase, verdict) = match judgement.verdict {
             Verdict::Confirmed => (Phase::NotHelped, Afterwards::NotHelped),
             Verdict::Healthy => (Phase::Recovered, Afterwards::Recovered),
-            _ if task.look < MOST_LOOKS => return self.look_again(task, &rollback, received).await,
+            _ if check.look < MOST_LOOKS => return self.look_again(task, check, &rollback, received).await,
             _ => (Phase::Unjudged, Afterwards::Unjudged),
         };
-        self.report(&document, &rollback, phase, verdict, &judgement, received).await
+        let thread = task.thread.as_deref();
+        self.report(&document, &rollback, phase, verdict, &judgement, thread, received).await
     }
 
     async fn look_again(
         &self,
         task: &Task,
+        check: &Check,
         rollback: &Rollback,
         received: Received,
     ) -> Result<String, String> {
-        let next = Task { look: task.look + 1, ..task.clone() };
+        let next = Check { look: check.look + 1, ..check.clone() };
         let Some(tasks) = &self.tasks else { return Ok("nothing: there is no queue".into()) };
         let name = check_task(rollback, next.look);
+        let look = next.look;
+        let task = Task { what: What::Check(next), ..task.clone() };
         tasks
-            .create(&name, &next.body(), received.time() + NEXT_LOOK, received.deadline())
+            .create(&name, &task.body(), received.time() + NEXT_LOOK, received.deadline())
             .await
             .map_err(|error| error.to_string())?;
-        Ok(format!("too few requests since the switch: look {} follows", next.look))
+        Ok(format!("too few requests since the switch: look {look} follows"))
     }
 
     /// Slack was down when the rollback was made.
@@ -163,23 +205,28 @@ impl Runback {
         let url = Some(document.service.url.as_str());
         let notice =
             Notice { decision: &decision, alert: &alert, service_url: url, arrival: Arrival::Resumed };
-        self.tell_of(rollback, &notice, received.deadline()).await
+        self.tell_of(rollback, &notice, received.deadline()).await.is_some()
     }
 
-    /// Tells, then records the phase: who finds it recorded does not tell again.
-    async fn report(
+    /// Tells how a rollback ended, then records it: who finds it recorded does not tell again.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a different thing, and only two callers name them"
+    )]
+    pub(super) async fn report(
         &self,
         document: &ServiceDocument,
         rollback: &Rollback,
         phase: Phase,
         verdict: Afterwards,
         judgement: &Judgement,
+        thread: Option<&str>,
         received: Received,
     ) -> Result<String, String> {
         let after = received.time() - rollback.at;
         let message = notice::afterwards(&document.service.name, rollback, verdict, judgement, after);
         if self.memory.first_post(&rollback.id, verdict.code())
-            && !self.tell(&message, received.deadline()).await
+            && self.tell(&message, thread, received.deadline()).await.is_none()
         {
             self.memory.forget_post(&rollback.id, verdict.code());
             return Err("Slack could not be told".into());
@@ -189,5 +236,22 @@ impl Runback {
             .map_err(|error| error.to_string())?;
         tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);
         Ok(message.text)
+    }
+}
+
+/// The alert that a warning was about, as far as judging it again needs it.
+fn warned_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
+    let mut labels = BTreeMap::from([
+        ("project_id".to_owned(), name.project.clone()),
+        ("location".to_owned(), name.region.clone()),
+        ("service_name".to_owned(), name.service.clone()),
+    ]);
+    labels.extend(revision.map(|revision| ("revision_name".to_owned(), revision.to_owned())));
+    Alert {
+        state: IncidentState::Open,
+        resource_type: "cloud_run_revision".into(),
+        resource_labels: labels,
+        signal: Signal::Errors,
+        ..Alert::known_by(incident)
     }
 }

@@ -177,7 +177,12 @@ async fn without_a_queue_the_record_itself_says_that_people_know() {
 #[tokio::test]
 async fn what_is_no_task_of_ours_is_acknowledged_and_left_alone() {
     let (simulator, runback, _) = a_failing_deploy().await;
-    for body in ["", "{}", "[1", r#"{"project":"p","region":"r","service":"s","rollback":"x","look":1,"slowness":false,"told":true}"#] {
+    for body in [
+        "",
+        "{}",
+        "[1",
+        r#"{"project":"p","region":"r","service":"s","rollback":"x","look":1,"slowness":false,"told":true}"#,
+    ] {
         let delivery = crate::alert::Delivery::new("/tasks", &[("content-type", "application/json")], body);
         assert_eq!(runback.send(&delivery).await.status, 200, "{body}");
     }

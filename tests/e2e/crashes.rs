@@ -4,8 +4,8 @@ use crate::alert::{Alert, Envelope};
 use crate::harness::{Launch, Runback};
 use crate::simulator::{Simulator, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back, moves,
-    one_story,
+    BAD, GOOD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back,
+    moves, one_story,
 };
 use std::time::Duration;
 

@@ -154,7 +154,9 @@ async fn a_target_with_a_tag_and_a_share_keeps_both() {
 async fn only_the_canarys_share_moves() {
     let older = Revision::named("k-back-00040-uvw").age(days(9)).served(days(9)..days(3));
     let mut service = Service::named(SERVICE)
-        .revision(Revision::named(BAD).age(minutes(20)).errors(0.4).served(Served::ago(minutes(20)..NOW).rpm(30.0)))
+        .revision(
+            Revision::named(BAD).age(minutes(20)).errors(0.4).served(Served::ago(minutes(20)..NOW).rpm(30.0)),
+        )
         .revision(proven().served(Served::ago(minutes(20)..NOW).rpm(180.0)))
         .revision(older.served(Served::ago(minutes(20)..NOW).rpm(90.0)))
         .traffic(&[(GOOD, 60), ("k-back-00040-uvw", 30), (BAD, 10)]);
@@ -201,10 +203,10 @@ async fn a_template_without_a_name_mints_no_revision() {
 #[tokio::test]
 async fn the_alert_policys_labels_name_the_service_where_the_condition_aggregates_it_away() {
     let (simulator, runback, alert) = a_failing_deploy().await;
-    let alert = alert
-        .kind(Kind::Ratio)
-        .set("/incident/resource/labels", json!({}))
-        .set("/incident/policy_user_labels", json!({"runback_service": SERVICE, "runback_location": "asia-northeast1"}));
+    let alert = alert.kind(Kind::Ratio).set("/incident/resource/labels", json!({})).set(
+        "/incident/policy_user_labels",
+        json!({"runback_service": SERVICE, "runback_location": "asia-northeast1"}),
+    );
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_rolled_back(&simulator);
     runback.finish().await;

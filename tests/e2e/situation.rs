@@ -19,11 +19,7 @@ pub const IN_TIME: Duration = Duration::from_secs(9);
 
 /// The deploy, with this share of errors since.
 pub fn deployed(errors: f64) -> Revision {
-    Revision::named(BAD)
-        .age(minutes(20))
-        .errors(errors)
-        .served(minutes(20)..NOW)
-        .label("commit-sha", COMMIT)
+    Revision::named(BAD).age(minutes(20)).errors(errors).served(minutes(20)..NOW).label("commit-sha", COMMIT)
 }
 
 /// The revision before it.

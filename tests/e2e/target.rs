@@ -6,8 +6,8 @@ use crate::alert::Alert;
 use crate::harness::{guarding, split};
 use crate::simulator::{NOW, Revision, Service, days, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_world_with, assert_contains, assert_rolled_back, deployed, k_back, moves, one_story,
-    proven, under_policy,
+    BAD, GOOD, SERVICE, a_world_with, assert_contains, assert_rolled_back, deployed, k_back, moves,
+    one_story, proven, under_policy,
 };
 
 const OLDER: &str = "k-back-00040-uvw";
@@ -63,10 +63,8 @@ async fn without_any_history_the_newest_older_ready_revision_is_taken_and_called
 #[tokio::test]
 async fn a_split_without_a_named_culprit_is_judged_by_the_evidence() {
     let healthy = proven().served(minutes(20)..NOW);
-    let service = Service::named(SERVICE)
-        .revision(deployed(0.4))
-        .revision(healthy)
-        .traffic(&[(BAD, 50), (GOOD, 50)]);
+    let service =
+        Service::named(SERVICE).revision(deployed(0.4)).revision(healthy).traffic(&[(BAD, 50), (GOOD, 50)]);
     let (simulator, runback, alert) = a_world_with(service).await;
     let alert = alert.without("/incident/resource/labels/revision_name");
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
@@ -81,8 +79,7 @@ async fn a_quarantined_image_stays_blocked_under_a_new_name() {
     let digest = format!("sha256:{}", "ab".repeat(32));
     let same = |name: &str| Revision::named(name).image(image).digest(&digest);
     let culprit = same(BAD).age(minutes(20)).errors(0.4).served(minutes(20)..NOW);
-    let (simulator, runback) =
-        guarding([Service::named(SERVICE).revision(culprit).revision(proven())]).await;
+    let (simulator, runback) = guarding([Service::named(SERVICE).revision(culprit).revision(proven())]).await;
     let first = Alert::on(&simulator, SERVICE).incident("0.first");
     runback.deliver(&first).await.is(200, "rollback", "confirmed");
 
@@ -111,9 +108,8 @@ async fn a_quarantined_image_stays_blocked_under_a_new_name() {
 #[tokio::test]
 async fn a_broken_configuration_of_the_same_image_goes_back_to_that_image() {
     let digest = format!("sha256:{}", "cd".repeat(32));
-    let service = Service::named(SERVICE)
-        .revision(deployed(0.4).digest(&digest))
-        .revision(proven().digest(&digest));
+    let service =
+        Service::named(SERVICE).revision(deployed(0.4).digest(&digest)).revision(proven().digest(&digest));
     let (simulator, runback, alert) = a_world_with(service).await;
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_rolled_back(&simulator);

@@ -1,5 +1,7 @@
 //! Gate `failing`: whether the evidence confirms the alert.
 
+use chrono::TimeDelta;
+
 use crate::domain::alert::{PolicyWish, Signal};
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
@@ -59,7 +61,7 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let judgement = judge_revision(case, &culprit.name).unwrap_or_else(|| {
                 evidence::judge(&[], threshold(case.rules, axis), case.rules.min_requests)
             });
-            let figures = sentence(case.rules, axis, &judgement);
+            let figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
             if judgement.verdict == Verdict::Confirmed {
                 let critical = axis == Axis::Errors && judgement.ratio >= case.rules.critical;
                 let critical = critical || wish == Some(PolicyWish::Critical);
@@ -79,7 +81,7 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                     ))
                 }
                 _ if !shows_in_requests => Err(unshown(&figures)),
-                _ => Err(not_failing(case, culprit, axis, &judgement, figures)),
+                _ => not_failing(case, culprit, axis, &judgement, figures),
             }
         }
     }
@@ -92,38 +94,45 @@ fn unshown(figures: &str) -> Halt {
     Halt::notify(Reason::ExplainOnly, detail)
 }
 
-/// A request alert that the evidence does not confirm.
+/// A request alert that the evidence does not confirm: at most a warning, which counts when its deadline has passed.
 fn not_failing(
     case: &Case<'_>,
     culprit: &Revision,
     axis: Axis,
     judgement: &Judgement,
     figures: String,
-) -> Halt {
+) -> Passage<Reason> {
     if judgement.verdict == Verdict::NoData {
-        return Halt::notify(Reason::NoData, figures);
+        return Err(Halt::notify(Reason::NoData, figures));
     }
-    let warning = case.rules.warning.filter(|_| axis == Axis::Errors);
-    let Some(warning) = warning else {
-        return match judgement.verdict {
-            Verdict::Healthy => Halt::ignore(Reason::Healthy, figures),
-            _ => Halt::ignore(Reason::Inconclusive, figures),
-        };
+    let refused = |verdict, figures| match verdict {
+        Verdict::Healthy => Err(Halt::ignore(Reason::Healthy, figures)),
+        _ => Err(Halt::ignore(Reason::Inconclusive, figures)),
+    };
+    let Some(warning) = case.rules.warning.filter(|_| axis == Axis::Errors) else {
+        return refused(judgement.verdict, figures);
     };
     let window = case.window_of(&culprit.name).unwrap_or_default();
     let milder = evidence::judge(&window, warning, case.rules.min_requests);
     let figures = format!("{figures}, warning from {}", text::percent(warning));
     match milder.verdict {
-        Verdict::Confirmed => Halt::notify(Reason::Warning, figures),
-        Verdict::Healthy => Halt::ignore(Reason::Healthy, figures),
-        _ => Halt::ignore(Reason::Inconclusive, figures),
+        Verdict::Confirmed if case.deadline_passed => {
+            Ok((Reason::Confirmed, format!("{figures}, and that has lasted until the warning's deadline")))
+        }
+        Verdict::Confirmed => Err(Halt::notify(Reason::Warning, figures)),
+        verdict => refused(verdict, figures),
     }
 }
 
 /// "412 of 1,760 requests failed in 10 min, 23 %, at least 21 % with 95 % confidence; limit 5 %".
-fn sentence(rules: &Rules, axis: Axis, judgement: &Judgement) -> String {
+pub(in crate::domain) fn sentence(
+    rules: &Rules,
+    axis: Axis,
+    judgement: &Judgement,
+    time: TimeDelta,
+) -> String {
     let Judgement { requests, bad, ratio, lower, upper, periods, periods_above, threshold, .. } = *judgement;
-    let window = text::duration(rules.window);
+    let window = text::span(time);
     if requests == 0 {
         return format!("Monitoring has no requests of it in the last {window}");
     }

@@ -1,0 +1,257 @@
+//! Gate `failing`: what counts as a failure, on which axis, and how bad it is.
+
+use crate::domain::alert::Signal;
+
+use super::check;
+use super::world::{BAD, DAY, GOOD, HOUR, World};
+
+const BACK: &str = "rollback confirmed to k-back-00041-xyz";
+
+/// The culprit's share of errors at a rate; 41 was healthy.
+fn failing(errors: f64, rpm: f64) -> World {
+    World::deploy().served(BAD, 20, 0, rpm, errors).served(GOOD, 3 * DAY, 20, 60.0, 0.001)
+}
+
+fn slow(share: f64) -> World {
+    World::deploy().signal(Signal::Latency).requests(BAD, (20, 0), 60.0, 0.0, share).served(
+        GOOD,
+        3 * DAY,
+        20,
+        60.0,
+        0.001,
+    )
+}
+
+#[test]
+fn confirmed_healthy_or_neither() {
+    check([
+        ("just below critical", failing(0.49, 600.0), BACK),
+        ("exactly critical", failing(0.5, 60.0), "rollback critical to k-back-00041-xyz"),
+        ("everything fails", failing(1.0, 60.0), "rollback critical to k-back-00041-xyz"),
+        (
+            "critical by the policy",
+            failing(0.2, 60.0).rules(|rules| rules.critical = 0.2),
+            "rollback critical to k-back-00041-xyz",
+        ),
+        ("the limit itself", failing(0.05, 600.0), "ignore inconclusive at failing"),
+        ("6 % of many", failing(0.06, 6_000.0), BACK),
+        ("6 % of few", failing(0.06, 20.0), "ignore inconclusive at failing"),
+        ("4 % of many", failing(0.04, 6_000.0), "ignore healthy at failing"),
+        ("no request fails", failing(0.0, 60.0), "ignore healthy at failing"),
+        ("the limit is the policy's", failing(0.04, 6_000.0).rules(|rules| rules.rollback = 0.03), BACK),
+        ("20 requests in the window", failing(1.0, 2.0), "rollback critical to k-back-00041-xyz"),
+        (
+            "20 requests where 21 are wanted",
+            failing(1.0, 2.0).rules(|rules| rules.min_requests = 21),
+            "ignore inconclusive at failing",
+        ),
+        (
+            "it failed before the window only",
+            failing(0.0, 0.0).served(BAD, 20, 10, 60.0, 1.0),
+            "notify no_data at failing",
+        ),
+        (
+            "a longer window sees it",
+            failing(0.0, 0.0).served(BAD, 20, 10, 60.0, 0.4).rules(|rules| rules.window = minutes(20)),
+            BACK,
+        ),
+        ("Monitoring answers and has nothing", failing(0.0, 0.0), "notify no_data at failing"),
+        (
+            "half of the minutes are above the limit",
+            failing(0.0, 0.0).served(BAD, 20, 5, 60.0, 0.0).served(BAD, 5, 0, 60.0, 0.9),
+            "ignore inconclusive at failing",
+        ),
+        (
+            "more than half are",
+            failing(0.0, 0.0).served(BAD, 20, 6, 60.0, 0.0).served(BAD, 6, 0, 60.0, 0.4),
+            BACK,
+        ),
+    ]);
+}
+
+fn minutes(count: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(count * 60)
+}
+
+#[test]
+fn between_warning_and_rollback_people_are_told() {
+    let warned = |errors: f64| failing(errors, 600.0).rules(|rules| rules.warning = Some(0.02));
+    check([
+        ("3 % without a warning band", failing(0.03, 600.0), "ignore healthy at failing"),
+        ("3 %", warned(0.03), "notify warning at failing"),
+        ("1 %", warned(0.01), "ignore healthy at failing"),
+        ("20 %", warned(0.2), BACK),
+        ("nothing", failing(0.0, 0.0).rules(|rules| rules.warning = Some(0.02)), "notify no_data at failing"),
+    ]);
+}
+
+#[test]
+fn what_was_a_warning_is_a_failure_when_its_deadline_has_passed() {
+    let due = |mut world: World| {
+        world.deadline_passed = true;
+        world.rules(|rules| rules.warning = Some(0.02))
+    };
+    let warned_before = || {
+        World::deploy()
+            .served(BAD, 20, 0, 600.0, 0.03)
+            .served(GOOD, 3 * DAY, 50, 600.0, 0.001)
+            .served(GOOD, 50, 20, 600.0, 0.03)
+    };
+    check([
+        ("3 %", due(failing(0.03, 600.0)), BACK),
+        ("it has become worse", due(failing(0.4, 600.0)), BACK),
+        ("it has become critical", due(failing(0.8, 600.0)), "rollback critical to k-back-00041-xyz"),
+        ("it has calmed down", due(failing(0.001, 600.0)), "ignore healthy at failing"),
+        ("nobody comes any more", due(failing(0.0, 0.0)), "notify no_data at failing"),
+        (
+            "the revision before failed the same way in its last half hour",
+            due(warned_before()),
+            "notify dependency_outage at caused_by_it",
+        ),
+        (
+            "without a warning band",
+            {
+                let mut world = failing(0.03, 600.0);
+                world.deadline_passed = true;
+                world
+            },
+            "ignore healthy at failing",
+        ),
+    ]);
+}
+
+#[test]
+fn latency_is_judged_by_the_share_of_slow_requests() {
+    check([
+        ("a quarter", slow(0.25), BACK),
+        ("nearly all: slow is not critical", slow(0.9), BACK),
+        ("1 %", slow(0.01), "ignore healthy at failing"),
+        ("1 % where 0.1 % is the limit", slow(0.01).rules(|rules| rules.slow_share = 0.001), BACK),
+        (
+            "errors are not what it is about",
+            failing(0.4, 60.0).signal(Signal::Latency),
+            "ignore healthy at failing",
+        ),
+        (
+            "there is no warning band for it",
+            slow(0.03).rules(|rules| rules.warning = Some(0.005)),
+            "ignore healthy at failing",
+        ),
+        ("Monitoring has nothing", failing(0.0, 0.0).signal(Signal::Latency), "notify no_data at failing"),
+    ]);
+}
+
+#[test]
+fn what_requests_do_not_show_needs_the_word_of_the_alert_policy() {
+    let other = |errors: f64| failing(errors, 60.0).signal(Signal::Other);
+    check([
+        ("no label", other(0.01), "notify explain_only at failing"),
+        (
+            "no label and no requests",
+            failing(0.0, 0.0).signal(Signal::Other),
+            "notify explain_only at failing",
+        ),
+        ("no label, but requests show it", other(0.4), BACK),
+        ("no label, and it is critical", other(0.8), "rollback critical to k-back-00041-xyz"),
+        ("rollback", other(0.01).wish("rollback"), BACK),
+        ("critical", other(0.01).wish("critical"), "rollback critical to k-back-00041-xyz"),
+        ("rollback, without requests", failing(0.0, 0.0).signal(Signal::Other).wish("rollback"), BACK),
+        ("notify", other(0.01).wish("notify"), "notify explain_only at failing"),
+        ("notify, though requests show it", other(0.8).wish("notify"), "notify explain_only at failing"),
+        ("an unknown word is no word", other(0.01).wish("yes"), "notify explain_only at failing"),
+    ]);
+}
+
+#[test]
+fn the_label_on_a_request_alert() {
+    check([
+        ("notify explains only", failing(0.8, 60.0).wish("notify"), "notify explain_only at failing"),
+        (
+            "notify in the dark",
+            failing(0.8, 60.0).wish("notify").dark(None),
+            "notify explain_only at failing",
+        ),
+        (
+            "rollback does not outweigh the evidence",
+            failing(0.01, 60.0).wish("rollback"),
+            "ignore healthy at failing",
+        ),
+        ("rollback on a failure", failing(0.4, 60.0).wish("rollback"), BACK),
+        (
+            "critical on a failure",
+            failing(0.4, 60.0).wish("critical"),
+            "rollback critical to k-back-00041-xyz",
+        ),
+        (
+            "critical does not outweigh the evidence",
+            failing(0.01, 60.0).wish("critical"),
+            "ignore healthy at failing",
+        ),
+    ]);
+}
+
+#[test]
+fn without_monitoring_a_request_alerts_word_stands() {
+    let dark = |signal: Signal| failing(0.0, 60.0).signal(signal).dark(None);
+    check([
+        ("errors", dark(Signal::Errors), "rollback unconfirmed to k-back-00041-xyz"),
+        ("latency", dark(Signal::Latency), "rollback unconfirmed to k-back-00041-xyz"),
+        ("a slow burn", dark(Signal::SlowBurn), "rollback unconfirmed to k-back-00041-xyz"),
+        ("uptime", dark(Signal::Other), "notify explain_only at failing"),
+    ]);
+    // The letter of the design leaves the reason open where the alert policy vouches.
+    let vouched = dark(Signal::Other).wish("rollback").decide();
+    assert_eq!(vouched.outcome.word(), "rollback", "{vouched}");
+}
+
+#[test]
+fn a_missing_permission_is_named() {
+    let permission = "monitoring.timeSeries.list";
+    for signal in [Signal::Errors, Signal::Latency, Signal::Other] {
+        let text = failing(0.4, 60.0).signal(signal).dark(Some(permission)).decide().to_string();
+        assert!(text.contains(permission), "{text}");
+    }
+    let text = failing(0.4, 60.0).dark(Some(permission)).decide().to_string();
+    assert!(text.contains("unconfirmed"), "{text}");
+}
+
+#[test]
+fn a_slow_burn_counts_when_the_culprit_is_significantly_worse_than_the_targets_history() {
+    let burn = |errors: f64, before: f64| {
+        World::deploy().signal(Signal::SlowBurn).served(BAD, 20, 0, 600.0, errors).served(
+            GOOD,
+            3 * DAY,
+            20,
+            600.0,
+            before,
+        )
+    };
+    check([
+        ("2 % after 0.1 %", burn(0.02, 0.001), BACK),
+        ("as before", burn(0.02, 0.02), "ignore healthy at failing"),
+        ("40 %", burn(0.4, 0.001), BACK),
+        ("no request fails", burn(0.0, 0.001), "ignore healthy at failing"),
+        (
+            "2 % on another kind of alert",
+            burn(0.02, 0.001).signal(Signal::Errors),
+            "ignore healthy at failing",
+        ),
+    ]);
+}
+
+#[test]
+fn the_figures_are_in_the_gate_and_the_minutes_in_the_decision() {
+    let decision = failing(0.4, 60.0).decide();
+    let gate = decision.gates.iter().find(|gate| gate.name == "failing").unwrap();
+    for figure in ["240", "600", "40 %", "5 %"] {
+        assert!(gate.detail.contains(figure), "{figure}: {}", gate.detail);
+    }
+    assert_eq!(
+        decision.minutes.iter().map(|sample| (sample.requests, sample.bad)).collect::<Vec<_>>(),
+        [(60, 24); 10]
+    );
+    assert!(decision.minutes.is_sorted_by_key(|sample| sample.start));
+    assert!(failing(0.4, 60.0).dark(None).decide().minutes.is_empty());
+    let hours = failing(0.4, 60.0).rules(|rules| rules.window = minutes(HOUR as u64)).decide();
+    assert_eq!(hours.minutes.len(), 20, "it served for twenty minutes");
+}

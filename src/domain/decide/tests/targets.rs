@@ -1,0 +1,286 @@
+//! Gate `target` and the plan: the last healthy revision, and what moves to it.
+
+use std::time::Duration;
+
+use crate::domain::alert::Signal;
+use crate::domain::decision::Plan;
+
+use super::check;
+use super::world::{BAD, DAY, GOOD, HOUR, OLD, World};
+
+const BACK: &str = "rollback confirmed to k-back-00041-xyz";
+const BACK_TO_OLD: &str = "rollback confirmed to k-back-00040-uvw";
+const NOBODY: &str = "notify no_candidate at target";
+
+/// 42 fails since 20 minutes; 41 and 40 are older and have no past yet.
+fn three() -> World {
+    World::new()
+        .revision(OLD, 8 * DAY)
+        .revision(GOOD, 3 * DAY)
+        .revision(BAD, 20)
+        .traffic(&[(BAD, 100)])
+        .named(BAD)
+        .served(BAD, 20, 0, 60.0, 0.4)
+}
+
+/// 40 served until three days ago, 41 until 42 came; both healthily.
+fn healthy() -> World {
+    three().served(OLD, 6 * DAY, 3 * DAY, 60.0, 0.001).served(GOOD, 3 * DAY, 20, 60.0, 0.001)
+}
+
+fn plan(world: &World) -> Plan {
+    let decision = world.decide();
+    decision.plan.clone().unwrap_or_else(|| panic!("no plan\n{decision}"))
+}
+
+#[test]
+fn an_eligible_revision_is_older_ready_unquarantined_and_not_failing_now() {
+    let quarantined = |world: World, name: &str| world.rolled_back("0.before", name, OLD, 2 * DAY);
+    check([
+        ("the newest of two healthy ones", healthy(), BACK),
+        ("it is not ready", healthy().change(GOOD, |revision| revision.ready = false), BACK_TO_OLD),
+        (
+            "it is newer than the culprit",
+            healthy().change(GOOD, |revision| revision.created_at = super::world::ago(5)),
+            BACK_TO_OLD,
+        ),
+        (
+            "it is as old as the culprit",
+            healthy().change(GOOD, |revision| revision.created_at = super::world::ago(20)),
+            BACK_TO_OLD,
+        ),
+        ("it is in quarantine", quarantined(healthy(), GOOD), BACK_TO_OLD),
+        ("both are", quarantined(quarantined(healthy(), GOOD), OLD), NOBODY),
+        (
+            "there is no older one",
+            World::new().revision(BAD, 20).traffic(&[(BAD, 100)]).named(BAD).served(BAD, 20, 0, 60.0, 0.4),
+            NOBODY,
+        ),
+        (
+            "it is tagged and fails there now",
+            healthy().served(GOOD, 10, 0, 1.0, 1.0).served(GOOD, 10, 0, 4.0, 0.5),
+            BACK_TO_OLD,
+        ),
+    ]);
+}
+
+#[test]
+fn a_rolled_back_image_stays_blocked_under_a_new_name() {
+    let image = |world: World, names: &[&str]| {
+        names.iter().fold(world, |world, name| {
+            world.change(name, |revision| revision.digest = Some("sha256:bad".into()))
+        })
+    };
+    let world = |names: &[&str]| {
+        image(healthy().revision("k-back-00030-gone", 9 * DAY), names).rolled_back(
+            "0.before",
+            "k-back-00030-gone",
+            OLD,
+            DAY,
+        )
+    };
+    let gone = "k-back-00030-gone";
+    check([
+        ("41 runs the image of a revision in quarantine", world(&[gone, GOOD]), BACK_TO_OLD),
+        ("the culprit runs it as well: then the image makes no difference", world(&[gone, GOOD, BAD]), BACK),
+        ("only the culprit runs it", world(&[gone, BAD]), BACK),
+        (
+            "nobody knows digests",
+            world(&[])
+                .record(|record| record.quarantine[0].digest = None)
+                .change(GOOD, |revision| revision.digest = None),
+            BACK,
+        ),
+        (
+            "the culprit's digest is unknown",
+            world(&[gone, GOOD]).change(BAD, |revision| revision.digest = None),
+            BACK_TO_OLD,
+        ),
+    ]);
+}
+
+#[test]
+fn the_one_that_most_recently_served_enough_healthily_comes_first() {
+    let history = |world: World, days: i64| {
+        world.rules(|rules| rules.history = Duration::from_secs((days * DAY * 60) as u64))
+    };
+    check([
+        (
+            "a newer one that never served is no match for a proven one",
+            three().served(OLD, 6 * DAY, 20, 60.0, 0.0),
+            BACK_TO_OLD,
+        ),
+        (
+            "nor is one that served 19 requests",
+            three().served(OLD, 6 * DAY, 40, 60.0, 0.0).served(GOOD, 39, 20, 1.0, 0.0),
+            BACK_TO_OLD,
+        ),
+        ("20 are enough", three().served(OLD, 6 * DAY, 40, 60.0, 0.0).served(GOOD, 40, 20, 1.0, 0.0), BACK),
+        (
+            "the policy wants more",
+            three()
+                .served(OLD, 6 * DAY, 40, 60.0, 0.0)
+                .served(GOOD, 40, 20, 1.0, 0.0)
+                .rules(|rules| rules.min_requests = 21),
+            BACK_TO_OLD,
+        ),
+        (
+            "an older one that served later",
+            three().served(GOOD, 3 * DAY, DAY, 60.0, 0.0).served(OLD, DAY, 20, 60.0, 0.0),
+            BACK_TO_OLD,
+        ),
+        (
+            "it served, and not healthily",
+            three().served(OLD, 6 * DAY, 2 * DAY, 60.0, 0.0).served(GOOD, 30, 20, 60.0, 0.08),
+            BACK_TO_OLD,
+        ),
+        (
+            "it had begun to fail, though far less than the culprit",
+            three()
+                .served(OLD, 6 * DAY, 3 * DAY, 60.0, 0.0)
+                .served(GOOD, 3 * DAY, 50, 60.0, 0.0)
+                .served(GOOD, 50, 20, 60.0, 0.15),
+            BACK_TO_OLD,
+        ),
+        (
+            "what lies before the history proves nothing",
+            history(three().served(OLD, 6 * DAY, 2 * DAY, 60.0, 0.0), 1),
+            BACK,
+        ),
+        ("within it, it does", history(three().served(OLD, 6 * DAY, 2 * DAY, 60.0, 0.0), 3), BACK_TO_OLD),
+    ]);
+    assert!(plan(&healthy()).proven);
+}
+
+#[test]
+fn a_few_requests_on_a_tag_are_no_traffic() {
+    let retired = || healthy().served(OLD, 3 * DAY, 3 * DAY - 1, 0.0, 0.0);
+    check([
+        ("somebody opens an old revision's tag", retired().served(OLD, 6, 5, 3.0, 0.0), BACK),
+        ("an uptime check asks it every minute", retired().served(OLD, 3 * DAY, 0, 0.5, 0.0), BACK),
+    ]);
+}
+
+#[test]
+fn without_any_history_the_newest_older_ready_one_is_taken_unproven() {
+    check([
+        ("nobody served", three(), BACK),
+        ("in the dark", healthy().dark(None), "rollback unconfirmed to k-back-00041-xyz"),
+        (
+            "in the dark, the newest is not ready",
+            healthy().dark(None).change(GOOD, |revision| revision.ready = false),
+            "rollback unconfirmed to k-back-00040-uvw",
+        ),
+    ]);
+    for world in [three(), healthy().dark(None)] {
+        assert!(!plan(&world).proven);
+        let text = world.decide().to_string();
+        assert!(text.contains("unproven"), "{text}");
+    }
+}
+
+#[test]
+fn where_monitoring_has_history_only_a_proven_one_will_do() {
+    check([
+        ("41 served badly, 40 not at all", three().served(GOOD, 40, 20, 60.0, 0.5), NOBODY),
+        // 41 is still so fresh that it counts as failing now.
+        (
+            "the same, minutes ago",
+            three().served(GOOD, 40, 20, 60.0, 0.5).rules(|rules| rules.window = Duration::from_secs(1_800)),
+            NOBODY,
+        ),
+        (
+            "one that fails is not taken for want of another",
+            World::deploy().served(BAD, 20, 0, 60.0, 0.4).served(GOOD, 30, 20, 60.0, 0.5),
+            NOBODY,
+        ),
+    ]);
+}
+
+#[test]
+fn a_target_for_a_latency_incident_is_free_of_errors_too() {
+    let slow = || {
+        World::new()
+            .revision(OLD, 8 * DAY)
+            .revision(GOOD, 3 * DAY)
+            .revision(BAD, 20)
+            .traffic(&[(BAD, 100)])
+            .named(BAD)
+            .signal(Signal::Latency)
+            .requests(BAD, (20, 0), 60.0, 0.0, 0.25)
+            .requests(OLD, (6 * DAY, 3 * DAY), 60.0, 0.0, 0.0)
+    };
+    let hours = |count: u64| Duration::from_secs(count * 3_600);
+    check([
+        ("quick and sound", slow().requests(GOOD, (3 * DAY, 20), 60.0, 0.0, 0.0), BACK),
+        ("quick to fail", slow().requests(GOOD, (3 * DAY, 20), 60.0, 0.3, 0.0), BACK_TO_OLD),
+        (
+            "slow itself",
+            slow().requests(GOOD, (3 * DAY, 30), 60.0, 0.0, 0.08).requests(GOOD, (30, 20), 60.0, 0.0, 0.0),
+            BACK_TO_OLD,
+        ),
+        (
+            "its errors lie before the history",
+            slow()
+                .requests(GOOD, (3 * DAY, 5 * HOUR), 60.0, 0.3, 0.0)
+                .requests(GOOD, (5 * HOUR, 20), 60.0, 0.0, 0.0)
+                .rules(|rules| rules.history = hours(4)),
+            BACK,
+        ),
+    ]);
+}
+
+#[test]
+fn only_the_culprits_share_moves() {
+    let third = |split: &[(&str, u8)]| {
+        World::new()
+            .revision(OLD, 8 * DAY)
+            .revision(GOOD, 3 * DAY)
+            .revision(BAD, 20)
+            .traffic(split)
+            .named(BAD)
+            .served(BAD, 20, 0, 60.0, 0.4)
+            .served(GOOD, 3 * DAY, 20, 60.0, 0.0)
+            .served(OLD, 6 * DAY, 3 * DAY, 60.0, 0.0)
+    };
+    let serving = |world: World, name: &str, errors: f64| world.served(name, 20, 0, 60.0, errors);
+    let to = |world: &World| {
+        let plan = plan(world);
+        let shares = |shares: &[crate::domain::record::Share]| {
+            shares
+                .iter()
+                .map(|share| format!("{} {}", share.revision, share.percent))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        format!("{} -> {}", shares(&plan.from), shares(&plan.to))
+    };
+    let canary = serving(third(&[(GOOD, 90), (BAD, 10)]), GOOD, 0.0);
+    assert_eq!(to(&canary), format!("{GOOD} 90, {BAD} 10 -> {GOOD} 100"));
+
+    // Either of the two that serve will do.
+    let both = serving(serving(third(&[(OLD, 60), (GOOD, 30), (BAD, 10)]), GOOD, 0.0), OLD, 0.0);
+    let moved = to(&both);
+    let (before, after) = moved.split_once(" -> ").unwrap();
+    assert_eq!(before, format!("{OLD} 60, {GOOD} 30, {BAD} 10"));
+    let either = [format!("{OLD} 60, {GOOD} 40"), format!("{OLD} 70, {GOOD} 30")];
+    assert!(either.contains(&after.to_owned()), "{after}");
+
+    // Of two that serve, the one in quarantine is no target.
+    let blocked = both.rolled_back("0.before", OLD, "k-back-00039-rst", 2 * DAY);
+    assert_eq!(to(&blocked), format!("{OLD} 60, {GOOD} 30, {BAD} 10 -> {OLD} 60, {GOOD} 40"));
+
+    // The healthy one that serves, not a newer one at 0 %.
+    let beside = serving(third(&[(OLD, 90), (BAD, 10)]), OLD, 0.0);
+    assert_eq!(to(&beside), format!("{OLD} 90, {BAD} 10 -> {OLD} 100"));
+    let dark = third(&[(OLD, 90), (BAD, 10)]).dark(None);
+    assert_eq!(to(&dark), format!("{OLD} 90, {BAD} 10 -> {OLD} 100"));
+
+    // A newer revision that serves keeps its share and is no target.
+    let newer = "k-back-00043-def";
+    let world = third(&[(BAD, 50), (newer, 50)]).revision(newer, 15).served(newer, 15, 0, 60.0, 0.0);
+    assert_eq!(to(&world), format!("{BAD} 50, {newer} 50 -> {GOOD} 50, {newer} 50"));
+
+    let all = third(&[(BAD, 100)]);
+    assert_eq!(to(&all), format!("{BAD} 100 -> {GOOD} 100"));
+}

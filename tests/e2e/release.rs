@@ -1,0 +1,159 @@
+//! `runback release`: gives a pinned service's traffic back to LATEST.
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::alert::Alert;
+use crate::harness::{Launch, binary, guarding, split};
+use crate::simulator::{Clock, Revision, Service, Simulator, hours, minutes, target};
+use crate::situation::{BAD, FULL_NAME, GOOD, SERVICE, assert_contains, deployed, k_back, proven};
+
+const FIX: &str = "k-back-00043-fix";
+const DIGEST: &str = "sha256:abababababababababababababababababababababababababababababababab";
+
+/// Runs the command as a person would, with what `runback serve` was given.
+async fn release(simulator: &Simulator, arguments: &[&str]) -> (i32, String) {
+    let environment = Launch::beside(simulator).environment;
+    let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+    let run = move || -> Output {
+        let mut command = Command::new(binary());
+        command.arg("release").args(&arguments).env_clear().envs(&environment).output().unwrap()
+    };
+    // The simulator answers on this thread, so somebody else has to wait.
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+async fn released(simulator: &Simulator) -> (i32, String) {
+    release(simulator, &["--service", FULL_NAME]).await
+}
+
+/// Rolled back an hour ago, with this revision as LATEST since.
+fn pinned(latest: Revision) -> Service {
+    let at = Clock::started_now().text(-3600.0);
+    let record = json!({
+        "v": 1,
+        "rollbacks": [{"id": "rb-1", "incident": "0.a", "at": at, "culprit": BAD, "step": 100, "phase": "recovered",
+                       "from": [{"revision": BAD, "percent": 100}], "target": GOOD, "reason": "confirmed"}],
+        "quarantine": [{"revision": BAD, "digest": DIGEST, "at": at}],
+    });
+    let mut service = Service::named(SERVICE)
+        .revision(latest)
+        .revision(deployed(0.4).digest(DIGEST))
+        .revision(proven())
+        .record(&record.to_string());
+    service.traffic = vec![
+        target(GOOD, 100),
+        json!({"revisionName": FIX, "tag": "fix"}),
+        json!({"latestRevision": true, "tag": "preview"}),
+        json!({"revisionName": GOOD, "tag": "stable"}),
+    ];
+    service
+}
+
+fn fix() -> Revision {
+    Revision::named(FIX).age(minutes(5))
+}
+
+/// Going forward is what a release is for, so only what it must never lose or overwrite counts.
+#[track_caller]
+fn assert_nothing_is_lost(simulator: &Simulator) {
+    assert_eq!(simulator.world().violations, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_release_gives_everything_back_to_latest_and_keeps_tags_and_record() {
+    let simulator = Simulator::with([pinned(fix())]).await;
+    let (tags, record) = (simulator.tags(SERVICE), simulator.record(SERVICE));
+    let (status, said) = released(&simulator).await;
+    assert_eq!(status, 0, "{said}");
+    assert_contains(&said, &[FULL_NAME, FIX, "LATEST"]);
+    assert_eq!(simulator.traffic(SERVICE), split([(FIX, 100)]));
+    assert_eq!((simulator.tags(SERVICE), simulator.record(SERVICE)), (tags, record));
+    simulator.change(SERVICE, |service| service.deploy(Revision::named("k-back-00044-next")));
+    assert_eq!(simulator.traffic(SERVICE), split([("k-back-00044-next", 100)]));
+    let (status, said) = released(&simulator).await;
+    assert_eq!((status, simulator.writes().len()), (0, 1), "{said}");
+    assert_nothing_is_lost(&simulator);
+}
+
+#[tokio::test]
+async fn a_release_is_refused_while_latest_is_in_quarantine_by_name_or_by_image() {
+    let renamed = fix().digest(DIGEST);
+    let broken = Revision::named(FIX).age(minutes(5)).not_ready();
+    for latest in [renamed, broken] {
+        let simulator = Simulator::with([pinned(latest)]).await;
+        let (status, said) = released(&simulator).await;
+        assert_eq!(status, 1, "{said}");
+        assert_contains(&said, &["quarantine", BAD]);
+        assert_eq!(simulator.calls("run.put").len(), 0);
+        assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+        assert_nothing_is_lost(&simulator);
+    }
+}
+
+#[tokio::test]
+async fn after_a_rollback_a_release_waits_for_the_fix() {
+    let (simulator, runback) = guarding([k_back(0.4).traffic(&[("LATEST", 100)])]).await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    runback.finish().await;
+    assert_eq!(released(&simulator).await.0, 1);
+    simulator.advance(hours(1));
+    simulator.change(SERVICE, |service| service.deploy(Revision::named(FIX)));
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_eq!(released(&simulator).await.0, 0);
+    assert_eq!(simulator.traffic(SERVICE), split([(FIX, 100)]));
+    assert_nothing_is_lost(&simulator);
+}
+
+#[tokio::test]
+async fn a_release_never_overwrites_somebody_elses_change() {
+    let simulator = Simulator::with([pinned(fix())]).await;
+    simulator.at("run.put").does(|world| world.service(SERVICE).annotate("example.com/note", "meanwhile"));
+    let (status, said) = released(&simulator).await;
+    assert_eq!(status, 1, "{said}");
+    assert_contains(&said, &["somebody else changed the service"]);
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_eq!(released(&simulator).await.0, 0);
+    assert_nothing_is_lost(&simulator);
+}
+
+#[tokio::test]
+async fn a_release_that_cannot_be_made_says_why() {
+    let in_flight = |simulator: &Simulator| simulator.change(SERVICE, |service| service.set_deploying(true));
+    let unreadable = |simulator: &Simulator| {
+        simulator.change(SERVICE, |service| service.annotate(crate::simulator::STATE, "{\"v\": 2}"));
+    };
+    let forbidden = |simulator: &Simulator| simulator.at("run.put").always().denies("run.services.update");
+    let gone = |simulator: &Simulator| simulator.at("run.get").always().fails(404);
+    let cases: [(fn(&Simulator), &str); 4] = [
+        (in_flight, "in flight"),
+        (unreadable, "version 2"),
+        (forbidden, "run.services.update"),
+        (gone, "404"),
+    ];
+    for (trouble, said) in cases {
+        let simulator = Simulator::with([pinned(fix())]).await;
+        trouble(&simulator);
+        let (status, text) = released(&simulator).await;
+        assert_eq!(status, 1, "{text}");
+        assert_contains(&text, &[said]);
+        assert!(simulator.writes().is_empty());
+        assert_nothing_is_lost(&simulator);
+    }
+}
+
+#[tokio::test]
+async fn bad_input_ends_with_status_two_and_calls_nobody() {
+    let simulator = Simulator::with([k_back(0.4)]).await;
+    for arguments in
+        [&[][..], &["--service", SERVICE], &["--service", "projects/p/locations/r/services/"], &["x"]]
+    {
+        let (status, said) = release(&simulator, arguments).await;
+        assert_eq!(status, 2, "{said}");
+        assert_contains(&said, &["service"]);
+    }
+    assert!(simulator.calls("*").is_empty());
+}
