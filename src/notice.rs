@@ -37,6 +37,8 @@ pub struct Notice<'a> {
     pub service_url: Option<&'a str>,
     /// What has been seen of the switch.
     pub arrival: Arrival,
+    /// Whether Runback judges the target again later: there is a queue for that.
+    pub looks_again: bool,
 }
 
 /// What has been seen of a switch.
@@ -94,11 +96,11 @@ pub fn render(notice: &Notice<'_>) -> Message {
     let (header, steps) = match (&notice.arrival, &shift) {
         (Arrival::NotYet { .. }, Some(shift)) => {
             let title = format!("{subject}: rollback written, not visible yet: {arrow}");
-            (title, after_switch(service, shift.target, decision.reason, false))
+            (title, after_switch(service, shift.target, decision.reason, false, notice.looks_again))
         }
         (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => (
             format!("{subject} rolled back: {arrow}"),
-            after_switch(service, shift.target, decision.reason, true),
+            after_switch(service, shift.target, decision.reason, true, notice.looks_again),
         ),
         (_, shift) => {
             let split = shift.as_ref().and_then(|shift| shift.to.as_deref());
@@ -121,7 +123,10 @@ pub fn render(notice: &Notice<'_>) -> Message {
     shown.extend(sections(&steps));
 
     let mut small: Vec<String> = [links(notice, shift.as_ref()), alert_line].into_iter().flatten().collect();
-    small.extend(gates(&decision.gates));
+    // A single gate is the story itself.
+    if decision.gates.len() > 1 {
+        small.extend(gates(&decision.gates));
+    }
     Draft { header, body, shown, small }.finish(decision.reason.code(), &decision.incident)
 }
 

@@ -158,17 +158,24 @@ async fn take(app: &App, headers: &HeaderMap, body: Body, received: Received) ->
         let ending = app.runback.respond(delivery, received).await;
         log(delivery, &ending, received);
         match ending {
-            Ending::Decided(decision) => {
-                answers.push(serde_json::to_value(Answer::from(&*decision)).unwrap_or_default())
-            }
+            Ending::Decided(decision) => answers.push(answer(&decision)),
             Ending::Later(why) => again = Some(why),
         }
     }
     match again {
         Some(why) => later(json!({"error": why})),
-        None if read.batched => Json(Value::Array(answers)).into_response(),
-        None => Json(answers.pop().unwrap_or_default()).into_response(),
+        None if read.batched => json_text(format!("[{}]", answers.join(","))),
+        None => json_text(answers.pop().unwrap_or_default()),
     }
+}
+
+/// The decision in the order of the contract: `serde_json::Value` would sort the keys.
+fn answer(decision: &Decision) -> String {
+    serde_json::to_string(&Answer::from(decision)).unwrap_or_default()
+}
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn unread(rejection: &BytesRejection) -> Response {

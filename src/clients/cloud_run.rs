@@ -366,6 +366,8 @@ fn commit_tag(image: &str) -> Option<String> {
     let name = image.split_once('@').map_or(image, |(name, _)| name);
     let (_, tag) = name.rsplit_once('/')?.1.split_once(':')?;
     let is_hash = (7..=40).contains(&tag.len()) && tag.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+    // `20261122` is a date, not a commit: seven digits and no letter in a hash are one in 200.
+    let is_hash = is_hash && (tag.len() == 40 || tag.chars().any(|c| c.is_ascii_lowercase()));
     is_hash.then(|| tag.to_owned())
 }
 

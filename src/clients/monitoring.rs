@@ -108,9 +108,11 @@ impl Monitoring {
             let body = self.google.call(call).await?;
             let list: List = serde_json::from_slice(&body)
                 .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
-            if let Some(error) = list.execution_errors.first() {
-                // Some of the data is missing, and nobody can say which.
-                return Err(CallError::Unavailable(format!("the answer is incomplete: {}", error.message)));
+            // When some of the data is missing, nobody can say which.
+            let missing =
+                list.execution_errors.first().map(|error| &error.message).or(list.unreachable.first());
+            if let Some(what) = missing {
+                return Err(CallError::Unavailable(format!("the answer is incomplete: {what}")));
             }
             for series in list.time_series {
                 let revision = samples.entry(series.resource.labels.revision_name.clone()).or_default();
@@ -204,6 +206,8 @@ struct List {
     next_page_token: String,
     #[serde(default)]
     execution_errors: Vec<ExecutionError>,
+    #[serde(default)]
+    unreachable: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -108,7 +108,7 @@ impl Alert {
     /// The revision that the alert names, if its condition kept the label.
     #[must_use]
     pub fn revision(&self) -> Option<&str> {
-        self.resource_labels.get("revision_name").map(String::as_str)
+        self.resource_labels.get("revision_name").map(String::as_str).filter(|name| !name.is_empty())
     }
 }
 

@@ -151,6 +151,13 @@ pub(super) struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
+    /// The share of bad requests that counts as failing: the warning's, once its deadline has passed.
+    pub(super) fn limit(&self) -> f64 {
+        let axis = axis_of(self.alert.signal);
+        let warned = self.rules.warning.filter(|_| self.deadline_passed && axis == evidence::Axis::Errors);
+        warned.unwrap_or(limit_of(self.rules, axis))
+    }
+
     pub(super) fn revision(&self, name: &str) -> Option<&'a Revision> {
         self.revisions.iter().find(|revision| revision.name == name)
     }
@@ -207,7 +214,10 @@ fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let newest = seen.record.as_ref().ok().and_then(|record| record.rollbacks.first());
     let ours = newest.filter(|rollback| {
         let open_ended = matches!(rollback.phase, Phase::Switching | Phase::Told);
-        open_ended && rollback.incident == facts.alert.incident && rollback.has_arrived(seen.service)
+        open_ended
+            && !rollback.incident.is_empty()
+            && rollback.incident == facts.alert.incident
+            && rollback.has_arrived(seen.service)
     });
     let Some(rollback) = ours else { return trail.gate("open", nothing()) };
     let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
@@ -248,7 +258,8 @@ fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a R
     let of_cloud_run = alert.resource_type == "cloud_run_revision" || alert.resource_type.is_empty();
     let resource =
         |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
-    let project = alert.resource_labels.get("project_id").or_else(|| user("runback_project"));
+    let known = |value: &&String| !value.is_empty();
+    let project = alert.resource_labels.get("project_id").filter(known).or_else(|| user("runback_project"));
     let project = project.or(alert.scoping_project.as_ref()).filter(|value| !value.is_empty());
     let region = resource("location").or_else(|| user("runback_location"));
     let service = resource("service_name").or_else(|| user("runback_service"));

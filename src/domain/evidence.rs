@@ -61,7 +61,7 @@ pub struct Readings {
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Fewer bad requests than this never convict.
-const MIN_BAD: u64 = 3;
+pub const MIN_BAD: u64 = 3;
 
 /// Lower and upper end of Wilson's 95 % interval for `bad` of `requests`. Without requests it is 0 to 1.
 #[must_use]
@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn failing_needs_confidence_and_persistence_and_three_errors() {
-        let table: &[(&str, &[(u64, u64)], Verdict)] = &[
+        type Row<'a> = (&'a str, &'a [(u64, u64)], Verdict);
+        let table: &[Row<'_>] = &[
             ("40 % in every minute", &[(60, 24); 10], Verdict::Confirmed),
             ("clean", &[(60, 0); 10], Verdict::Healthy),
             (

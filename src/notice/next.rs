@@ -36,17 +36,23 @@ pub(super) struct Advice {
 }
 
 /// What comes after a switch: the service is pinned until somebody releases it. `seen`: the status shows it.
+/// `looks_again`: a later check is to be planned.
 pub(super) fn after_switch(
     service: Option<&ServiceName>,
     target: &str,
     reason: Reason,
     seen: bool,
+    looks_again: bool,
 ) -> Vec<Step> {
     let mut steps = Vec::new();
     if !seen {
         steps.push(Step::run("Check that the switch arrives:", service.map(describe)));
     }
-    steps.push(Step::say(format!("Check that the errors stop once `{}` serves.", name(target))));
+    steps.push(Step::say(if looks_again {
+        "Runback looks again five minutes after the switch and says here whether it helped.".to_owned()
+    } else {
+        format!("Check that the errors stop once `{}` serves.", name(target))
+    }));
     if reason == Reason::Unconfirmed {
         let role = service.map_or(String::new(), |service| {
             format!(" (role `roles/monitoring.viewer` on project `{}`)", name(&service.project))

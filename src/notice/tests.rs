@@ -138,7 +138,7 @@ fn notify(reason: Reason, name: &'static str, detail: &str) -> Decision {
 
 fn told(decision: &Decision, arrival: Arrival) -> Message {
     let url = Some("https://k-back-abcdefghij-an.a.run.app");
-    render(&Notice { decision, alert: &alert(), service_url: url, arrival })
+    render(&Notice { decision, alert: &alert(), service_url: url, arrival, looks_again: false })
 }
 
 fn arrived() -> Arrival {
@@ -242,8 +242,13 @@ fn a_test_notification_says_that_the_wiring_works() {
     (decision.service, decision.incident) = (None, String::new());
     let alert =
         Alert { is_test: true, condition_name: String::new(), summary: "Test Incident".into(), ..alert() };
-    let notice =
-        Notice { decision: &decision, alert: &alert, service_url: None, arrival: Arrival::NothingMoved };
+    let notice = Notice {
+        decision: &decision,
+        alert: &alert,
+        service_url: None,
+        arrival: Arrival::NothingMoved,
+        looks_again: false,
+    };
     assert_eq!(
         render(&notice).text,
         "\
@@ -429,6 +434,7 @@ fn hostile_text_pings_nobody_formats_nothing_and_leads_nowhere() {
             alert: &alert,
             service_url: Some("javascript:alert(1)"),
             arrival,
+            looks_again: true,
         });
         assert_fits(&message, "hostile");
         let blocks = readable(&message);
@@ -482,8 +488,13 @@ fn limits_hold_and_a_rollback_stays_explained_whatever_the_lengths() {
         let url = format!("https://{long}");
         for arrival in [arrived(), Arrival::NothingMoved, Arrival::NotYet { trouble: Some(long.clone()) }] {
             let moved = arrival != Arrival::NothingMoved;
-            let message =
-                render(&Notice { decision: &decision, alert: &alert, service_url: Some(&url), arrival });
+            let message = render(&Notice {
+                decision: &decision,
+                alert: &alert,
+                service_url: Some(&url),
+                arrival,
+                looks_again: true,
+            });
             assert_fits(&message, filling);
             assert!(!moved || message.text.contains("runback release"), "{}", message.text);
             assert!(message.text.contains("reason: confirmed"), "{}", message.text);

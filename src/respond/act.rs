@@ -65,6 +65,13 @@ impl Runback {
             let service = &document.service;
             if rollback.has_arrived(service) {
                 let after = case.received.instant.elapsed();
+                let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                tracing::info!(
+                    rollback = rollback.id,
+                    millis,
+                    "the status shows the traffic at {}",
+                    rollback.target
+                );
                 break if resumed { Arrival::Resumed } else { Arrival::Arrived { after } };
             }
             if !rollback.is_wanted(service) {
@@ -95,7 +102,9 @@ impl Runback {
             return Ok(Ending::Decided(Box::new(decision)));
         }
         let url = document.service.url.clone();
-        let notice = Notice { decision: &decision, alert: case.alert, service_url: Some(&url), arrival };
+        let looks_again = self.tasks.is_some();
+        let notice =
+            Notice { decision: &decision, alert: case.alert, service_url: Some(&url), arrival, looks_again };
         let told = self.tell_of(&rollback, &notice, case.received.deadline()).await;
         self.plan_check(case, &rollback, &document, told).await;
         Ok(Ending::Decided(Box::new(decision)))

@@ -203,8 +203,13 @@ impl Runback {
         let alert = Alert::known_by(&rollback.incident);
         let decision = Decision::resumed(name, rollback.clone());
         let url = Some(document.service.url.as_str());
-        let notice =
-            Notice { decision: &decision, alert: &alert, service_url: url, arrival: Arrival::Resumed };
+        let notice = Notice {
+            decision: &decision,
+            alert: &alert,
+            service_url: url,
+            arrival: Arrival::Resumed,
+            looks_again: true,
+        };
         self.tell_of(rollback, &notice, received.deadline()).await.is_some()
     }
 

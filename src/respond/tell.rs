@@ -42,6 +42,7 @@ impl Runback {
                     alert: case.alert,
                     service_url,
                     arrival: Arrival::NothingMoved,
+                    looks_again: false,
                 };
                 if self.tell(&notice::render(&notice), None, case.received.deadline()).await.is_none() {
                     self.memory.forget_post(&decision.incident, decision.reason.code());

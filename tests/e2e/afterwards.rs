@@ -1,5 +1,7 @@
 //! After the switch: a task judges the target on what it has answered since, and people are told once.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::alert::Alert;
@@ -104,7 +106,7 @@ async fn a_target_with_too_few_requests_is_looked_at_again_and_then_given_up() {
         let [next] = tasks.as_slice() else { panic!("look {look}: {tasks:#?}") };
         assert!((175.0..=185.0).contains(&(next.due - next.created)), "{next:#?}");
         assert_eq!(simulator.slack().len(), 1);
-        simulator.advance(minutes(3) + std::time::Duration::from_secs(1));
+        simulator.advance(minutes(3) + Duration::from_secs(1));
     }
     runback.deliver_due_tasks().await;
     assert!(simulator.tasks().is_empty());
@@ -117,6 +119,8 @@ async fn a_target_with_too_few_requests_is_looked_at_again_and_then_given_up() {
 #[tokio::test]
 async fn a_task_of_a_rollback_that_another_one_overtook_does_nothing() {
     let (simulator, runback, _, old) = rolled_back().await;
+    // Time passes for the world only; names of rollbacks hold the process's own seconds.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     simulator.advance(hours(1));
     simulator.change(SERVICE, |service| {
         service.deploy(Revision::named("k-back-00043-def").errors(0.4));

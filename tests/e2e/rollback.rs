@@ -152,7 +152,7 @@ async fn a_target_with_a_tag_and_a_share_keeps_both() {
 
 #[tokio::test]
 async fn only_the_canarys_share_moves() {
-    let older = Revision::named("k-back-00040-uvw").age(days(9)).served(days(9)..days(3));
+    let older = Revision::named("k-back-00040-uvw").age(days(9));
     let mut service = Service::named(SERVICE)
         .revision(
             Revision::named(BAD).age(minutes(20)).errors(0.4).served(Served::ago(minutes(20)..NOW).rpm(30.0)),

@@ -10,7 +10,7 @@ use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
 use crate::domain::service::Revision;
 use crate::domain::text;
 
-use super::failing::{axis, judge_revision, threshold};
+use super::failing::judge_revision;
 
 /// A revision takes real traffic from the first time that this share of the service's requests is its own.
 /// A pipeline's probes on a tag at 0 % come long before that and are fewer.
@@ -54,12 +54,13 @@ pub(in crate::domain) fn caused_by_it(
     }
     let culprits = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
     let culprit_ratio = evidence::ratio(culprits.1, culprits.0);
-    let bar = threshold(case.rules, axis(case.alert.signal));
+    let bar = case.limit();
     let (mut name, mut switch) = (culprit.name.as_str(), began);
     let mut skipped = Vec::new();
     while let Some(before) = predecessor(case, readings, name, switch) {
-        let samples = readings.of(before);
-        let last = evidence::judge(&last_minutes(samples, switch), bar, case.rules.min_requests);
+        let samples = &real_traffic(readings, before);
+        let handed_over = handed_over(samples, readings.of(name)).map_or(switch, |end| end.max(switch));
+        let last = evidence::judge(&last_minutes(samples, handed_over), bar, case.rules.min_requests);
         let figures = format!("{} before {name} took over", text::percent(last.ratio));
         // Errors at a fraction of the culprit's rate are not what it is accused of.
         if last.verdict != Verdict::Confirmed || last.ratio < culprit_ratio / 2.0 {
@@ -88,18 +89,29 @@ fn readings<'a>(case: &Case<'a>) -> Option<&'a Readings> {
     }
 }
 
-/// When a revision began to take real traffic.
-fn first_traffic(readings: &Readings, revision: &str) -> Option<DateTime<Utc>> {
+/// A revision's samples that are real traffic: not the few requests that a tag at 0 % gets.
+pub(in crate::domain) fn real_traffic(readings: &Readings, revision: &str) -> Vec<Sample> {
     let mut totals: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
     for sample in readings.samples.values().flatten() {
         *totals.entry(sample.start).or_default() += sample.requests;
     }
-    let own = readings.of(revision);
-    let real = own.iter().find(|sample| {
+    let real = |sample: &&Sample| {
         let all = totals.get(&sample.start).copied().unwrap_or(sample.requests);
         evidence::ratio(sample.requests, all) >= REAL_SHARE
-    });
-    real.or(own.first()).map(|sample| sample.start)
+    };
+    readings.of(revision).iter().filter(real).copied().collect()
+}
+
+/// Until when a revision had at least as many requests as its successor, which may have begun as a canary beside it.
+fn handed_over(samples: &[Sample], successors: &[Sample]) -> Option<DateTime<Utc>> {
+    let theirs: BTreeMap<_, _> = successors.iter().map(|sample| (sample.start, sample.requests)).collect();
+    let led = |sample: &&Sample| sample.requests >= theirs.get(&sample.start).copied().unwrap_or(0);
+    samples.iter().rfind(led).map(|sample| sample.end)
+}
+
+/// When a revision began to take real traffic.
+fn first_traffic(readings: &Readings, revision: &str) -> Option<DateTime<Utc>> {
+    real_traffic(readings, revision).first().or(readings.of(revision).first()).map(|sample| sample.start)
 }
 
 /// The older revision that had most of the traffic shortly before `switch`.

@@ -67,6 +67,11 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                 let critical = critical || wish == Some(PolicyWish::Critical);
                 return Ok((if critical { Reason::Critical } else { Reason::Confirmed }, figures));
             }
+            if case.alert.signal == Signal::SlowBurn
+                && let Some(worse) = worse_than_the_target(case, culprit, &judgement)
+            {
+                return Ok((Reason::Confirmed, format!("{figures}; {worse}")));
+            }
             match wish {
                 Some(wish) if !shows_in_requests => {
                     let (word, reason) = match wish {
@@ -85,6 +90,26 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             }
         }
     }
+}
+
+/// A slow burn: few errors, but significantly more than the target had. The intervals do not touch.
+fn worse_than_the_target(case: &Case<'_>, culprit: &Revision, judgement: &Judgement) -> Option<String> {
+    if judgement.requests < case.rules.min_requests || judgement.bad < evidence::MIN_BAD {
+        return None;
+    }
+    let (target, _) = super::target::choose(case, culprit).ok()?;
+    let Evidence::Read(readings) = case.evidence else { return None };
+    let past =
+        evidence::since(readings.of(&target.revision.name), case.now - text::delta(case.rules.history));
+    let (requests, bad) = evidence::total(&past);
+    let (_, upper) = evidence::wilson(bad, requests);
+    (target.proven && judgement.lower > upper).then(|| {
+        format!(
+            "significantly more than the {} of {}",
+            text::percent(evidence::ratio(bad, requests)),
+            target.revision.name
+        )
+    })
 }
 
 fn unshown(figures: &str) -> Halt {

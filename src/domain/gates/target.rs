@@ -9,10 +9,14 @@ use crate::domain::record::Share;
 use crate::domain::service::{Revision, Split};
 use crate::domain::text;
 
-use super::failing::{axis, judge_revision, threshold};
+use super::cause::real_traffic;
+use super::failing::judge_revision;
 
 /// A revision that was healthy all along has to have ended healthily as well: its last stretch is judged by itself.
 const LAST_STRETCH: TimeDelta = TimeDelta::minutes(30);
+
+/// What a revision was like longer before it was replaced says less than its last day.
+const LAST_DAY: TimeDelta = TimeDelta::hours(24);
 
 /// The revision to go back to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,10 +39,13 @@ enum Past {
 pub(in crate::domain) fn choose<'a>(case: &Case<'a>, culprit: &Revision) -> Passage<Target<'a>> {
     let mut refused = Vec::new();
     let mut candidates = Vec::new();
+    let mut history = false;
     for revision in case.revisions.iter().filter(|revision| revision.created_at < culprit.created_at) {
+        let past = past(case, revision);
+        history |= !matches!(past, Past::Unknown);
         match ineligible(case, culprit, revision) {
             Some(why) => refused.push(format!("{} {why}", revision.name)),
-            None => candidates.push((revision, past(case, revision))),
+            None => candidates.push((revision, past)),
         }
     }
     let split = case.service.split();
@@ -64,6 +71,9 @@ pub(in crate::domain) fn choose<'a>(case: &Case<'a>, culprit: &Revision) -> Pass
     match (bad, newest) {
         // Where Monitoring has history, only a revision that it proves healthy will do.
         (Some((revision, _)), _) => refused.push(format!("{} served, and not healthily", revision.name)),
+        (None, Some((revision, _))) if history => {
+            refused.push(format!("{} has no history that shows it healthy", revision.name));
+        }
         (None, Some((revision, _))) => {
             let detail = format!(
                 "{} is the newest older ready revision; unproven: no history shows it healthy",
@@ -103,37 +113,53 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
 
 fn past(case: &Case<'_>, revision: &Revision) -> Past {
     let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
-    let axis = axis(case.alert.signal);
     let since = case.now - text::delta(case.rules.history);
-    let samples = &evidence::since(readings.of(&revision.name), since);
-    let healthy = stayed_healthy(samples, threshold(case.rules, axis), case.rules.min_requests);
-    match (healthy, free_of_errors(case, readings, revision), samples.last()) {
+    let samples = &evidence::since(&real_traffic(readings, &revision.name), since);
+    let healthy = stayed_healthy(samples, case.limit(), case.rules.min_requests);
+    match (
+        healthy,
+        free_of_errors(case, readings, revision, since),
+        last_enough(samples, case.rules.min_requests),
+    ) {
         (None, _, _) | (_, _, None) => Past::Unknown,
         (Some(true), true, Some(last)) => {
             let (requests, bad) = evidence::total(samples);
-            Past::Healthy { last: last.end, requests, ratio: evidence::ratio(bad, requests) }
+            Past::Healthy { last, requests, ratio: evidence::ratio(bad, requests) }
         }
         _ => Past::Bad,
     }
 }
 
-/// A revision that was quick but failed is no target for a latency incident.
-fn free_of_errors(case: &Case<'_>, readings: &Readings, revision: &Revision) -> bool {
-    readings.errors.is_none()
-        || stayed_healthy(readings.errors_of(&revision.name), case.rules.rollback, case.rules.min_requests)
-            != Some(false)
+/// Until when a revision served enough: the few requests that came later do not count.
+fn last_enough(samples: &[Sample], min_requests: u64) -> Option<DateTime<Utc>> {
+    let mut seen = 0;
+    let enough = samples.iter().rev().find(|sample| {
+        seen += sample.requests;
+        seen >= min_requests
+    });
+    enough.map(|sample| sample.end)
 }
 
-/// Whether enough requests were served below the threshold, over all and at the end; nothing when there were too few.
+/// A revision that was quick but failed is no target for a latency incident.
+fn free_of_errors(case: &Case<'_>, readings: &Readings, revision: &Revision, since: DateTime<Utc>) -> bool {
+    let errors = evidence::since(readings.errors_of(&revision.name), since);
+    readings.errors.is_none()
+        || stayed_healthy(&errors, case.rules.rollback, case.rules.min_requests) != Some(false)
+}
+
+/// Whether enough requests were served below the threshold, over its last day and at the end; nothing when there were
+/// too few. An outage that it has lived through since does not count against it.
 fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<bool> {
-    let (requests, bad) = evidence::total(samples);
-    let last = samples.last()?;
-    if requests < min_requests {
+    let end = samples.last()?.end;
+    if evidence::total(samples).0 < min_requests {
         return None;
     }
-    let end: Vec<Sample> =
-        samples.iter().filter(|sample| sample.end > last.end - LAST_STRETCH).copied().collect();
-    let ended_badly = evidence::judge(&end, bar, min_requests).verdict == Verdict::Confirmed;
+    let lately = |span: TimeDelta| evidence::since(samples, end - span);
+    let (requests, bad) = match evidence::total(&lately(LAST_DAY)) {
+        (requests, _) if requests < min_requests => evidence::total(samples),
+        day => day,
+    };
+    let ended_badly = evidence::judge(&lately(LAST_STRETCH), bar, min_requests).verdict == Verdict::Confirmed;
     Some(evidence::ratio(bad, requests) <= bar && !ended_badly)
 }
 
