@@ -15,7 +15,7 @@ use crate::clients::monitoring::Monitoring;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
 use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig};
-use crate::domain::policy::Mode;
+use crate::domain::policy::{Mode, NotHelped, Strategy};
 use crate::domain::service::ServiceName;
 use crate::logging;
 use crate::release::release;
@@ -151,6 +151,17 @@ fn announce(config: &Config) {
         env!("CARGO_PKG_VERSION"),
         config.port
     );
+    for (name, rules) in &config.policy.services {
+        // A policy may say what this version cannot do yet; nobody shall find that out from an incident.
+        let idle = [
+            (rules.strategy == Strategy::Gradual, "strategy = \"gradual\"", "all traffic moves at once"),
+            (rules.not_helped == NotHelped::Restore, "not_helped = \"restore\"", "the traffic stays on the target"),
+            (rules.health_path.is_some(), "health_path", "nothing is probed"),
+        ];
+        for (_, key, instead) in idle.iter().filter(|(set, ..)| *set) {
+            tracing::warn!("{name}: {key} has no effect yet: {instead}");
+        }
+    }
     if config.slack.is_none() {
         tracing::warn!("Slack is not configured: nobody is told, the log is all there is");
     }
