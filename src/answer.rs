@@ -1,5 +1,7 @@
 //! A decision as JSON: the answer to the request and the log entry.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::domain::decision::{Decision, Outcome};
@@ -17,8 +19,8 @@ pub(crate) struct Answer<'a> {
     from: Option<Vec<WireShare>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<Vec<WireShare>>,
-    pub(crate) gates: Vec<WireGate<'a>>,
-    pub(crate) explanation: String,
+    gates: Vec<WireGate<'a>>,
+    explanation: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,7 +30,7 @@ struct WireShare {
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct WireGate<'a> {
+struct WireGate<'a> {
     gate: &'a str,
     passed: bool,
     detail: &'a str,
@@ -59,5 +61,37 @@ impl<'a> From<&'a Decision> for Answer<'a> {
                 .collect(),
             explanation: decision.to_string(),
         }
+    }
+}
+
+/// The log entry of a decision, with everything that led to it. `stage` says how far it has come.
+pub(crate) fn log(decision: &Decision, stage: &str, message_id: Option<&str>, time: Duration) {
+    let Decision { incident, reason, .. } = decision;
+    let word = decision.outcome.word();
+    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    let gates = serde_json::to_string(&Answer::from(decision).gates).unwrap_or_default();
+    let text = format!("{word} ({reason}), incident {incident}: {}", decision.headline());
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    macro_rules! entry {
+        ($level:ident) => {
+            tracing::$level!(
+                decision = word,
+                reason = reason.code(),
+                stage,
+                incident,
+                service,
+                gates_json = gates,
+                message_id,
+                millis,
+                labels.decision = word,
+                labels.reason = reason.code(),
+                labels.service = service,
+                "{text}"
+            )
+        };
+    }
+    match decision.outcome {
+        Outcome::Ignore => entry!(info),
+        _ => entry!(warn),
     }
 }

@@ -155,7 +155,11 @@ fn announce(config: &Config) {
         // A policy may say what this version cannot do yet; nobody shall find that out from an incident.
         let idle = [
             (rules.strategy == Strategy::Gradual, "strategy = \"gradual\"", "all traffic moves at once"),
-            (rules.not_helped == NotHelped::Restore, "not_helped = \"restore\"", "the traffic stays on the target"),
+            (
+                rules.not_helped == NotHelped::Restore,
+                "not_helped = \"restore\"",
+                "the traffic stays on the target",
+            ),
             (rules.health_path.is_some(), "health_path", "nothing is probed"),
         ];
         for (_, key, instead) in idle.iter().filter(|(set, ..)| *set) {

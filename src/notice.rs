@@ -22,7 +22,7 @@ mod words;
 mod tests;
 
 pub use afterwards::{Afterwards, afterwards};
-use next::{Step, after_switch, grant, untouched};
+use next::{Step, after_switch, describe, grant, untouched};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 
@@ -56,6 +56,8 @@ pub enum Arrival {
         /// What Cloud Run says is wrong, if it does.
         trouble: Option<String>,
     },
+    /// Somebody else has moved the traffic since.
+    Overruled,
     /// The status shows it; told after a restart or a crash, so nobody knows how long it took.
     Resumed,
 }
@@ -94,6 +96,10 @@ pub fn render(notice: &Notice<'_>) -> Message {
         format!("{} → {}", short(shift.culprit, service), short(shift.target, service))
     });
     let (header, steps) = match (&notice.arrival, &shift) {
+        (Arrival::Overruled, Some(_)) => (
+            format!("{subject}: rolled back, then moved by somebody else: {arrow}"),
+            vec![Step::run("Check that the traffic is where it should be:", service.map(describe))],
+        ),
         (Arrival::NotYet { .. }, Some(shift)) => {
             let title = format!("{subject}: rollback written, not visible yet: {arrow}");
             (title, after_switch(service, shift.target, decision.reason, false, notice.looks_again))
@@ -211,6 +217,9 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
                 _ => text::duration(*after),
             };
             format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.")
+        }
+        Arrival::Overruled => {
+            "Runback moved the traffic, and somebody else has moved it again since.".to_owned()
         }
         Arrival::NotYet { trouble } => {
             let trouble = trouble

@@ -30,6 +30,7 @@ const TOLD: &str = "told";
 const RECOVERED: &str = "recovered";
 const NOT_HELPED: &str = "not_helped";
 const UNJUDGED: &str = "unjudged";
+const OVERRULED: &str = "overruled";
 
 /// Why the annotation cannot be read, in one sentence. Such a record must not be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -192,6 +193,7 @@ impl WireRollback {
                 RECOVERED => Phase::Recovered,
                 NOT_HELPED => Phase::NotHelped,
                 UNJUDGED => Phase::Unjudged,
+                OVERRULED => Phase::Overruled,
                 _ => Phase::Other(self.phase),
             },
             reason: self.reason,
@@ -214,6 +216,7 @@ impl WireRollback {
                 Phase::Recovered => RECOVERED.to_owned(),
                 Phase::NotHelped => NOT_HELPED.to_owned(),
                 Phase::Unjudged => UNJUDGED.to_owned(),
+                Phase::Overruled => OVERRULED.to_owned(),
                 Phase::Other(phase) => cut(phase),
             },
             reason: cut(&rollback.reason),

@@ -37,7 +37,10 @@ const TELL: Duration = Duration::from_millis(1_500);
 const MOST_LOOKS: usize = 5;
 
 /// A rollback written this recently by another process is still that process's to report.
-const OWNED_FOR: TimeDelta = TimeDelta::seconds(4);
+const OWNED_FOR: TimeDelta = TimeDelta::seconds(8);
+
+/// What has to be left of the time for looking once more after waiting for another process.
+const PATIENCE_LEFT: Duration = Duration::from_secs(1);
 
 /// Everything that a response needs. One for the process.
 pub struct Runback {
@@ -189,28 +192,26 @@ impl Runback {
     /// Looks, decides and does, anew as often as somebody else changes the service meanwhile.
     async fn handle(&self, case: &Case<'_>, name: &ServiceName, waited: bool) -> Result<Ending, CallError> {
         let deadline = case.received.deadline();
-        let mut sent: Option<(Decision, Rollback)> = None;
-        let mut patient = false;
-        for _ in 0..MOST_LOOKS {
+        let mut waited = waited;
+        let mut looks = 0;
+        while looks < MOST_LOOKS {
             let look = self.look(case, name, waited).await?;
             let Look { decision, document, .. } = &look;
             match &decision.outcome {
-                Outcome::Rollback => {}
+                Outcome::Rollback => looks += 1,
                 Outcome::Resume(rollback) => {
-                    let ours = self.memory.wrote(&rollback.id);
+                    let story = self.memory.story(&rollback.id);
                     let age = case.received.time() - rollback.at;
-                    if !ours && !patient && age < OWNED_FOR {
-                        let rest = (OWNED_FOR - age).min(OWNED_FOR);
-                        sleep(rest.to_std().unwrap_or_default()).await;
-                        patient = true;
+                    // Whether its owner lives cannot be known, only whether it has told: that is looked for.
+                    if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
+                    {
+                        sleep(Duration::from_millis(500)).await;
+                        waited = true;
                         continue;
                     }
-                    // A write whose answer was lost: the story is the decision that led to it.
-                    let (decision, rollback) = match sent.take() {
-                        Some((decision, own)) if own.id == rollback.id => (decision, own),
-                        _ => (decision.clone(), Rollback::clone(rollback)),
-                    };
-                    return self.follow(case, decision, rollback, look.document).await;
+                    // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
+                    let decision = story.unwrap_or_else(|| decision.clone());
+                    return self.follow(case, decision, Rollback::clone(rollback), look.document).await;
                 }
                 Outcome::Recovered(end) => {
                     let (rollback, judgement) = &**end;
@@ -236,7 +237,6 @@ impl Runback {
                 }
                 Err(CallError::Unavailable(why)) => {
                     tracing::warn!(%why, "the answer to the write was lost; reading what became of it");
-                    sent = Some((look.decision, rollback));
                     sleep(Duration::from_millis(200)).await;
                 }
                 Err(CallError::Rejected(why) | CallError::NotFound(why)) => {

@@ -17,9 +17,9 @@ use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tracing::Instrument;
 
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::domain::alert::Delivery;
-use crate::domain::decision::{Decision, Outcome};
+use crate::domain::decision::Decision;
 use crate::intake;
 use crate::logging::{self, TraceContext};
 use crate::respond::{Ending, Received, Runback};
@@ -203,33 +203,7 @@ fn log(delivery: &Delivery, ending: &Ending, received: Received) {
             return;
         }
     };
-    let decision: &Decision = decision;
-    let Decision { incident, reason, .. } = decision;
-    let word = decision.outcome.word();
-    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
-    let gates = serde_json::to_string(&Answer::from(decision).gates).unwrap_or_default();
-    let text = format!("{word} ({reason}), incident {incident}: {}", decision.headline());
-    macro_rules! entry {
-        ($level:ident) => {
-            tracing::$level!(
-                decision = word,
-                reason = reason.code(),
-                incident,
-                service,
-                gates_json = gates,
-                message_id,
-                millis,
-                labels.decision = word,
-                labels.reason = reason.code(),
-                labels.service = service,
-                "{text}"
-            )
-        };
-    }
-    match decision.outcome {
-        Outcome::Ignore => entry!(info),
-        _ => entry!(warn),
-    }
+    answer::log(decision, "decided", Some(message_id), received.instant.elapsed());
 }
 
 impl BasicAuth {

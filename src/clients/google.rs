@@ -134,7 +134,7 @@ impl Google {
             let pause = asked_pause.or_else(|| pauses.next()).unwrap_or(Duration::from_secs(1));
             let again = repeatable
                 && matches!(error, CallError::Unavailable(_))
-                && Instant::now() + pause < call.deadline;
+                && Instant::now().checked_add(pause).is_some_and(|then| then < call.deadline);
             if !again {
                 return Err(error);
             }

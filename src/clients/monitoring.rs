@@ -1,14 +1,17 @@
 //! Cloud Monitoring API v3, `projects.timeSeries.list`: requests by revision and minute.
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Method, Url};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google};
+use wire::{List, MetricLabels, Point};
+
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::policy::Rules;
 use crate::domain::service::ServiceName;
@@ -192,152 +195,6 @@ fn count(point: &Point, labels: &MetricLabels, axis: Axis, slow: Duration) -> (u
         Axis::Slowness => {
             point.value.distribution.as_ref().map_or((0, 0), |distribution| distribution.count(slow))
         }
-    }
-}
-
-// What we read of Monitoring's answer (discovery document monitoring.v3). int64 values are JSON strings.
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    #[serde(default)]
-    time_series: Vec<TimeSeries>,
-    #[serde(default)]
-    next_page_token: String,
-    #[serde(default)]
-    execution_errors: Vec<ExecutionError>,
-    #[serde(default)]
-    unreachable: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct ExecutionError {
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-struct TimeSeries {
-    #[serde(default)]
-    metric: Metric,
-    #[serde(default)]
-    resource: Resource,
-    #[serde(default)]
-    points: Vec<Point>,
-}
-
-#[derive(Deserialize, Default)]
-struct Metric {
-    #[serde(default)]
-    labels: MetricLabels,
-}
-
-#[derive(Deserialize, Default)]
-struct MetricLabels {
-    #[serde(default)]
-    response_code_class: String,
-}
-
-#[derive(Deserialize, Default)]
-struct Resource {
-    #[serde(default)]
-    labels: ResourceLabels,
-}
-
-#[derive(Deserialize, Default)]
-struct ResourceLabels {
-    #[serde(default)]
-    revision_name: String,
-}
-
-#[derive(Deserialize)]
-struct Point {
-    interval: Interval,
-    value: Value,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Interval {
-    start_time: String,
-    end_time: String,
-}
-
-impl Interval {
-    fn times(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-        let time = |text: &str| DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc());
-        Some((time(&self.start_time)?, time(&self.end_time)?))
-    }
-}
-
-#[derive(Deserialize)]
-struct Value {
-    #[serde(rename = "int64Value")]
-    int64: Option<String>,
-    #[serde(rename = "distributionValue")]
-    distribution: Option<Distribution>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Distribution {
-    #[serde(default)]
-    count: String,
-    bucket_options: Option<BucketOptions>,
-    #[serde(default)]
-    bucket_counts: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BucketOptions {
-    explicit_buckets: Option<Explicit>,
-    exponential_buckets: Option<Exponential>,
-    linear_buckets: Option<Linear>,
-}
-
-#[derive(Deserialize)]
-struct Explicit {
-    #[serde(default)]
-    bounds: Vec<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Exponential {
-    growth_factor: f64,
-    scale: f64,
-}
-
-#[derive(Deserialize)]
-struct Linear {
-    width: f64,
-    #[serde(default)]
-    offset: f64,
-}
-
-impl Distribution {
-    /// All requests, and those in buckets that lie wholly above the limit. Latencies are in milliseconds.
-    fn count(&self, slow: Duration) -> (u64, u64) {
-        let limit = slow.as_secs_f64() * 1_000.0;
-        let number = |text: &String| text.parse::<u64>().unwrap_or(0);
-        let above = self.bucket_counts.iter().enumerate();
-        let above = above.filter(|(index, _)| self.lower_bound(*index).is_some_and(|bound| bound >= limit));
-        (number(&self.count), above.map(|(_, count)| number(count)).sum())
-    }
-
-    /// Where a bucket begins. The first one holds whatever lies below the first bound; trailing empty ones are not sent.
-    fn lower_bound(&self, index: usize) -> Option<f64> {
-        let options = self.bucket_options.as_ref()?;
-        let below = index.checked_sub(1)?;
-        if let Some(explicit) = &options.explicit_buckets {
-            return explicit.bounds.get(below).copied();
-        }
-        let power = i32::try_from(below).ok()?;
-        if let Some(exponential) = &options.exponential_buckets {
-            return Some(exponential.scale * exponential.growth_factor.powi(power));
-        }
-        options.linear_buckets.as_ref().map(|linear| linear.offset + linear.width * f64::from(power))
     }
 }
 

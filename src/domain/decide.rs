@@ -117,7 +117,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let (name, rules) = trail.gate("guarded", guarded(alert, facts.policy))?;
     trail.service = Some(name.clone());
     let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
-    let record = trail.gate("new", new(alert, &seen))?;
+    let record = trail.gate("new", new(facts, rules, &seen))?;
     trail.gate("settled", settled(facts, seen.service))?;
     let Some(History { revisions, evidence }) = facts.history else { return Ok(Walked::NeedsHistory) };
 
@@ -258,8 +258,8 @@ fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a R
     let of_cloud_run = alert.resource_type == "cloud_run_revision" || alert.resource_type.is_empty();
     let resource =
         |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
-    let known = |value: &&String| !value.is_empty();
-    let project = alert.resource_labels.get("project_id").filter(known).or_else(|| user("runback_project"));
+    let monitored = alert.resource_labels.get("project_id").filter(|value| !value.is_empty());
+    let project = resource("project_id").or_else(|| user("runback_project")).or(monitored);
     let project = project.or(alert.scoping_project.as_ref()).filter(|value| !value.is_empty());
     let region = resource("location").or_else(|| user("runback_location"));
     let service = resource("service_name").or_else(|| user("runback_service"));
@@ -288,7 +288,8 @@ fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a R
 }
 
 /// Whether our record knows nothing of this incident or of its culprit.
-fn new<'a>(alert: &Alert, seen: &Seen<'a>) -> Passage<&'a Record> {
+fn new<'a>(facts: &Facts<'_>, rules: &Rules, seen: &Seen<'a>) -> Passage<&'a Record> {
+    let Facts { alert, now, .. } = *facts;
     let record = match seen.record {
         Ok(record) => record,
         Err(why) => {
@@ -300,10 +301,17 @@ fn new<'a>(alert: &Alert, seen: &Seen<'a>) -> Passage<&'a Record> {
     let newest = record.rollbacks.first();
     // When somebody has put a rolled-back culprit into traffic again, it is a new case.
     let same_culprit = newest.filter(|rollback| {
+        let still_ours = unfinished(rollback, seen.told) && rollback.is_wanted(seen.service);
         alert.revision() == Some(rollback.culprit.as_str())
-            && (!split.contains_key(&rollback.culprit) || unfinished(rollback, seen.told))
+            && (!split.contains_key(&rollback.culprit) || still_ours)
     });
-    let Some(rollback) = record.of_incident(&alert.incident).or(same_culprit) else {
+    // An incident that began before the switch and names no revision is the outage that the switch was made for.
+    let same_outage = newest.filter(|rollback| {
+        let before = alert.started_at.is_some_and(|at| at <= rollback.at);
+        alert.revision().is_none() && before && now - rollback.at < text::delta(rules.cooldown)
+    });
+    let known = record.of_incident(&alert.incident).or(same_culprit).or(same_outage);
+    let Some(rollback) = known else {
         let detail = match newest {
             Some(rollback) => {
                 format!("another incident than the last one that was rolled back ({})", rollback.incident)

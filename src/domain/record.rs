@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::service::{Destination, Service};
+use super::service::Service;
 
 /// Our memory: the rollbacks, newest first, and the revisions that must not come back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -49,6 +49,8 @@ pub enum Phase {
     NotHelped,
     /// There were too few requests after the switch to judge the target.
     Unjudged,
+    /// Somebody else has moved the traffic since.
+    Overruled,
     /// A phase of a later version of the same format. Taken as finished.
     Other(String),
 }
@@ -103,11 +105,11 @@ impl Record {
 }
 
 impl Rollback {
-    /// Whether the service's spec still asks for what this rollback wrote.
+    /// Whether the service's spec still asks for what this rollback wrote: the target serves, the culprit does not.
     #[must_use]
     pub fn is_wanted(&self, service: &Service) -> bool {
-        let target = Destination::Revision(self.target.clone());
-        service.spec_traffic.iter().any(|entry| entry.to == target && entry.percent > 0)
+        let split = service.spec_split();
+        split.contains_key(&self.target) && (self.step < 100 || !split.contains_key(&self.culprit))
     }
 
     /// The split that it led to: the culprit's share at the target.

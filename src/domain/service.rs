@@ -82,6 +82,26 @@ pub struct Revision {
 pub type Split = BTreeMap<String, u8>;
 
 impl Service {
+    /// How requests are to be split, by the spec, with LATEST resolved.
+    #[must_use]
+    pub fn spec_split(&self) -> Split {
+        let mut split = Split::new();
+        for target in self.spec_traffic.iter().filter(|target| target.percent > 0) {
+            *split.entry(self.resolve(&target.to).unwrap_or_default().to_owned()).or_insert(0) +=
+                target.percent;
+        }
+        split
+    }
+
+    /// The revision that a destination means; nothing when no revision is ready.
+    #[must_use]
+    pub fn resolve<'a>(&'a self, to: &'a Destination) -> Option<&'a str> {
+        match to {
+            Destination::Latest => self.latest_ready.as_deref(),
+            Destination::Revision(name) => Some(name),
+        }
+    }
+
     /// How requests are split now, by the status.
     #[must_use]
     pub fn split(&self) -> Split {

@@ -1,7 +1,7 @@
 //! The traffic list to write: the plan's percentages on top of everything that the list already said.
 
 use super::decision::Plan;
-use super::service::{Destination, Service, Split, TrafficTarget};
+use super::service::{Destination, Service, TrafficTarget};
 
 /// The spec's traffic list after the plan.
 ///
@@ -10,15 +10,8 @@ use super::service::{Destination, Service, Split, TrafficTarget};
 /// come from the status, on which the plan was made.
 #[must_use]
 pub fn after(service: &Service, plan: &Plan) -> Vec<TrafficTarget> {
-    let resolve = |target: &TrafficTarget| match &target.to {
-        Destination::Latest => service.latest_ready.clone(),
-        Destination::Revision(name) => Some(name.clone()),
-    };
-    let mut spec = Split::new();
-    for target in service.spec_traffic.iter().filter(|target| target.percent > 0) {
-        *spec.entry(resolve(target).unwrap_or_default()).or_insert(0) += target.percent;
-    }
-    let in_step = spec == service.split();
+    let resolve = |target: &TrafficTarget| service.resolve(&target.to).map(str::to_owned);
+    let in_step = service.spec_split() == service.split();
     let stays =
         |target: &TrafficTarget| in_step && resolve(target).as_deref() != Some(plan.culprit.name.as_str());
 

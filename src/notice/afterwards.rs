@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::next::{Step, release};
-use super::words::{name, update_traffic};
+use super::words::{name, split_command};
 use super::{Draft, Message, listed, sections};
 use crate::domain::evidence::{Judgement, Verdict};
 use crate::domain::record::Rollback;
@@ -64,14 +64,15 @@ pub fn afterwards(
                 Step::say(
                     "Look at what every revision depends on: the database, other APIs, secrets, the network.",
                 ),
-                Step::run("If the deploy was not to blame, put its traffic back:", {
-                    update_traffic(service, &format!("--to-revisions {}=100", name(&rollback.culprit)))
-                }),
+                Step::run(
+                    "If the deploy was not to blame, put the traffic back as it was:",
+                    split_command(service, &rollback.from),
+                ),
             ],
         ),
         Afterwards::Unjudged => (
-            "too little traffic to judge the rollback",
-            format!("Nobody can say yet whether it helped, {after} after the switch: {figures}."),
+            "not clear whether the rollback helped",
+            format!("Too little to tell by, {after} after the switch: {figures}."),
             vec![Step::say("Try the service yourself; Runback does not look again.")],
         ),
     };

@@ -231,7 +231,7 @@ fn switch_to_any(service: &ServiceName) -> String {
     update_traffic(service, "--to-revisions REVISION=100")
 }
 
-fn describe(service: &ServiceName) -> String {
+pub(super) fn describe(service: &ServiceName) -> String {
     let ServiceName { project, region, service } = service;
     let (project, region, service) = (name(project), name(region), name(service));
     format!("gcloud run services describe {service} --region {region} --project {project} --format yaml")

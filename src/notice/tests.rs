@@ -585,7 +585,7 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
         incident: "0.n4gk2x".into(),
         at: at(0),
         culprit: "k-back-00042-abc".into(),
-        from: Vec::new(),
+        from: vec![Share { revision: "k-back-00042-abc".into(), percent: 100 }],
         target: "k-back-00041-xyz".into(),
         step: 100,
         phase: Phase::Switching,

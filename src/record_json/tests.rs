@@ -69,6 +69,7 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
         (Phase::Recovered, "recovered"),
         (Phase::NotHelped, "not_helped"),
         (Phase::Unjudged, "unjudged"),
+        (Phase::Overruled, "overruled"),
         (Phase::Other("restored".to_owned()), "restored"),
     ];
     for (phase, word) in table {

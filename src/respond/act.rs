@@ -1,5 +1,6 @@
 //! The one write, watching what becomes of it, and planning the look after it.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -7,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::follow_up::{FIRST_LOOK, Task};
 use super::{Case, Ending, Look, OWNED_FOR, Runback, TELL, check_task};
+use crate::answer;
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::clients::slack::Posted;
@@ -35,7 +37,8 @@ impl Runback {
         let rollback = started(case, &look.decision, plan);
         let bad = Quarantined {
             revision: plan.culprit.name.clone(),
-            digest: plan.culprit.digest.clone(),
+            // The same image on both sides: then the configuration is to blame, and the image may come back.
+            digest: plan.culprit.digest.clone().filter(|_| plan.culprit.digest != plan.target.digest),
             commit: plan.culprit.commit.clone(),
             at: rollback.at,
         };
@@ -43,7 +46,7 @@ impl Runback {
         let record = record.with(rollback.clone(), bad, exists);
         let list = traffic::after(&look.document.service, plan);
         let deadline = (case.received.deadline() - TELL).min(Instant::now() + WRITE);
-        self.memory.write(&rollback.id);
+        self.memory.keep_story(&rollback.id, &look.decision);
         let written =
             self.cloud_run.replace(&look.document, &list, &record_json::write(&record), deadline).await;
         Some((rollback, written))
@@ -64,7 +67,8 @@ impl Runback {
         let arrival = loop {
             let service = &document.service;
             if rollback.has_arrived(service) {
-                let after = case.received.instant.elapsed();
+                let written = (case.received.time() - rollback.at).to_std().unwrap_or_default();
+                let after = case.received.instant.elapsed().max(written);
                 let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(
                     rollback = rollback.id,
@@ -75,15 +79,18 @@ impl Runback {
                 break if resumed { Arrival::Resumed } else { Arrival::Arrived { after } };
             }
             if !rollback.is_wanted(service) {
-                break Arrival::NotYet {
-                    trouble: Some("the traffic has been changed by somebody else since".into()),
-                };
+                break Arrival::Overruled;
             }
             if case.received.time() - rollback.at > ARRIVES_WITHIN {
                 break Arrival::NotYet { trouble: service.trouble.clone() };
             }
             if Instant::now() + pause >= until {
                 let trouble = service.trouble.as_deref().unwrap_or("no condition says why");
+                answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
+                if self.tasks.is_some() {
+                    // Should the message never come again, the task tells.
+                    self.plan_check(case, &rollback, &document, None).await;
+                }
                 return Ok(Ending::Later(format!(
                     "the switch is written; the status does not show it yet ({trouble})"
                 )));
@@ -105,7 +112,16 @@ impl Runback {
         let looks_again = self.tasks.is_some();
         let notice =
             Notice { decision: &decision, alert: case.alert, service_url: Some(&url), arrival, looks_again };
+        let overruled = notice.arrival == Arrival::Overruled;
         let told = self.tell_of(&rollback, &notice, case.received.deadline()).await;
+        if overruled && told.is_some() {
+            let written =
+                self.record_phase(&document, &rollback, Phase::Overruled, case.received.deadline()).await;
+            if let Err(error) = written {
+                tracing::warn!(%error, rollback = rollback.id, "that somebody else moved the traffic cannot be recorded");
+            }
+            return Ok(Ending::Decided(Box::new(decision)));
+        }
         self.plan_check(case, &rollback, &document, told).await;
         Ok(Ending::Decided(Box::new(decision)))
     }
@@ -163,11 +179,12 @@ impl Runback {
 /// The record's entry for a rollback that is about to be written.
 fn started(case: &Case<'_>, decision: &Decision, plan: &Plan) -> Rollback {
     let at = case.received.time();
-    // Unique for the service: nothing is rolled back twice within a second. Other services share the task queue.
-    let service =
-        decision.service.as_ref().map_or(String::new(), |name| format!("{}-{}", name.region, name.service));
+    // Unique over processes and services: a write that lost against another process's must not look like our own,
+    // and all services share the task queue.
+    let chance = RandomState::new().build_hasher().finish();
+    let service = decision.service.as_ref().map_or("", |name| name.service.as_str());
     Rollback {
-        id: format!("rb-{}-{service}", at.timestamp()),
+        id: format!("rb-{}-{chance:016x}-{service}", at.timestamp()),
         incident: decision.incident.clone(),
         at,
         culprit: plan.culprit.name.clone(),

@@ -145,7 +145,13 @@ impl Runback {
             return Ok(format!("nothing: {} is over", check.rollback));
         }
         if !rollback.is_wanted(&document.service) {
-            return Ok(format!("nothing: somebody else has moved the traffic away from {}", rollback.target));
+            self.record_phase(&document, &rollback, Phase::Overruled, deadline)
+                .await
+                .map_err(|error| error.to_string())?;
+            return Ok(format!(
+                "nothing to judge: somebody else has moved the traffic since {}",
+                rollback.id
+            ));
         }
         if !rollback.has_arrived(&document.service) {
             return Err("the status does not show the switch yet".into());
@@ -163,7 +169,9 @@ impl Runback {
         let (phase, verdict) = match judgement.verdict {
             Verdict::Confirmed => (Phase::NotHelped, Afterwards::NotHelped),
             Verdict::Healthy => (Phase::Recovered, Afterwards::Recovered),
-            _ if check.look < MOST_LOOKS => return self.look_again(task, check, &rollback, received).await,
+            _ if check.look < MOST_LOOKS => {
+                return self.look_again(task, check, &rollback, &document, received).await;
+            }
             _ => (Phase::Unjudged, Afterwards::Unjudged),
         };
         let thread = task.thread.as_deref();
@@ -175,9 +183,10 @@ impl Runback {
         task: &Task,
         check: &Check,
         rollback: &Rollback,
+        document: &ServiceDocument,
         received: Received,
     ) -> Result<String, String> {
-        let next = Check { look: check.look + 1, ..check.clone() };
+        let next = Check { look: check.look + 1, told: true, ..check.clone() };
         let Some(tasks) = &self.tasks else { return Ok("nothing: there is no queue".into()) };
         let name = check_task(rollback, next.look);
         let look = next.look;
@@ -186,6 +195,11 @@ impl Runback {
             .create(&name, &task.body(), received.time() + NEXT_LOOK, received.deadline())
             .await
             .map_err(|error| error.to_string())?;
+        // This task's name will be gone, and with it the sign that people were told.
+        if rollback.phase == Phase::Switching {
+            let recorded = self.record_phase(document, rollback, Phase::Told, received.deadline()).await;
+            recorded.map_err(|error| error.to_string())?;
+        }
         Ok(format!("too few requests since the switch: look {look} follows"))
     }
 
@@ -197,7 +211,7 @@ impl Runback {
         document: &ServiceDocument,
         received: Received,
     ) -> bool {
-        if self.memory.told(&rollback.id) {
+        if self.is_told(rollback, document, received.deadline()).await {
             return true;
         }
         let alert = Alert::known_by(&rollback.incident);

@@ -16,7 +16,7 @@ use crate::record_json;
 const READ: Duration = Duration::from_secs(4);
 
 /// Reading the evidence. Then the alert's word stands.
-const READ_EVIDENCE: Duration = Duration::from_millis(2_500);
+const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
 
 impl Runback {
     /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.

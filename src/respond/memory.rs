@@ -1,28 +1,34 @@
-//! What this process remembers beside the record: only ever to save people a repetition, never to decide.
+//! What this process remembers beside the record: to tell the whole story once. Nothing is decided by it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use crate::domain::decision::Decision;
+
 /// More than this is forgotten; then somebody may read a message twice.
-const MOST: usize = 10_000;
+const MOST: usize = 2_000;
 
 /// The process's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    wrote: Set<String>,
+    stories: Mutex<HashMap<String, Decision>>,
     told: Set<String>,
     posted: Set<(String, String)>,
 }
 
 impl Memory {
-    /// Whether a rollback is this process's to report.
-    pub(crate) fn wrote(&self, rollback: &str) -> bool {
-        self.wrote.contains(&rollback.to_owned())
+    /// Keeps the decision that leads to a rollback, before it is written: the record has no room for its figures.
+    pub(crate) fn keep_story(&self, rollback: &str, decision: &Decision) {
+        let mut stories = self.stories.lock().unwrap_or_else(PoisonError::into_inner);
+        if stories.len() >= MOST {
+            stories.clear();
+        }
+        stories.insert(rollback.to_owned(), decision.clone());
     }
 
-    /// Takes a rollback as this process's to report.
-    pub(crate) fn write(&self, rollback: &str) {
-        self.wrote.insert(rollback.to_owned());
+    /// The decision that led to a rollback, if this process wrote it.
+    pub(crate) fn story(&self, rollback: &str) -> Option<Decision> {
+        self.stories.lock().unwrap_or_else(PoisonError::into_inner).get(rollback).cloned()
     }
 
     /// Whether this process has told people of a rollback.

@@ -36,7 +36,7 @@ impl Runback {
         let wanted = decision.outcome == Outcome::Notify || case.deadline_passed;
         match decision.outcome {
             Outcome::Wait => return Ending::Later(decision.headline()),
-            _ if wanted && self.memory.first_post(&decision.incident, decision.reason.code()) => {
+            _ if wanted && self.is_news(&decision) => {
                 let notice = Notice {
                     decision: &decision,
                     alert: case.alert,
@@ -45,12 +45,19 @@ impl Runback {
                     looks_again: false,
                 };
                 if self.tell(&notice::render(&notice), None, case.received.deadline()).await.is_none() {
-                    self.memory.forget_post(&decision.incident, decision.reason.code());
+                    self.memory.forget_post(&subject(&decision), decision.reason.code());
                 }
             }
             _ => {}
         }
         Ending::Decided(Box::new(decision))
+    }
+
+    /// Whether nobody has been told yet. The console's test has the same incident each time, and whoever presses the
+    /// button wants to see the message.
+    fn is_news(&self, decision: &Decision) -> bool {
+        decision.reason == Reason::TestNotification
+            || self.memory.first_post(&subject(decision), decision.reason.code())
     }
 
     /// Cloud Run refuses us. People hear once which permission is missing; the message comes again for an hour.
@@ -125,4 +132,10 @@ impl Runback {
             }
         }
     }
+}
+
+/// What a decision is about, for not telling it twice.
+fn subject(decision: &Decision) -> String {
+    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{service} {}", decision.incident)
 }

@@ -1,3 +1,4 @@
+use super::wire::{Distribution, Interval};
 use super::*;
 
 fn at(text: &str) -> DateTime<Utc> {

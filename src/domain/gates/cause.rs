@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
-use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
+use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
 use crate::domain::service::Revision;
 use crate::domain::text;
 
@@ -46,23 +46,27 @@ pub(in crate::domain) fn caused_by_it(
     let Some(readings) = readings(case) else {
         return Ok(((), "other revisions cannot be compared without Monitoring".into()));
     };
+    let culprits = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
+    let culprit_ratio = evidence::ratio(culprits.1, culprits.0);
+    // Errors at a fraction of the culprit's rate are not what it is accused of.
     for other in case.service.split().keys().filter(|name| **name != culprit.name) {
-        if judge_revision(case, other).is_some_and(|judgement| judgement.verdict == Verdict::Confirmed) {
+        let as_bad = |judgement: Judgement| {
+            judgement.verdict == Verdict::Confirmed && judgement.ratio >= culprit_ratio / 2.0
+        };
+        if judge_revision(case, other).is_some_and(as_bad) {
             let detail = format!("{other} serves too and fails the same way; going back would not help");
             return Err(Halt::notify(Reason::DependencyOutage, detail));
         }
     }
-    let culprits = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
-    let culprit_ratio = evidence::ratio(culprits.1, culprits.0);
     let bar = case.limit();
     let (mut name, mut switch) = (culprit.name.as_str(), began);
     let mut skipped = Vec::new();
     while let Some(before) = predecessor(case, readings, name, switch) {
         let samples = &real_traffic(readings, before);
         let handed_over = handed_over(samples, readings.of(name)).map_or(switch, |end| end.max(switch));
-        let last = evidence::judge(&last_minutes(samples, handed_over), bar, case.rules.min_requests);
+        // With little traffic a few failures are enough to hold back: here doubt speaks for the culprit.
+        let last = evidence::judge(&last_minutes(samples, handed_over), bar, evidence::MIN_BAD);
         let figures = format!("{} before {name} took over", text::percent(last.ratio));
-        // Errors at a fraction of the culprit's rate are not what it is accused of.
         if last.verdict != Verdict::Confirmed || last.ratio < culprit_ratio / 2.0 {
             let also = if skipped.is_empty() {
                 String::new()

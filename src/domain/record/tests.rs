@@ -1,6 +1,7 @@
 use chrono::TimeDelta;
 
 use super::*;
+use crate::domain::service::Destination;
 use crate::domain::service::{ServiceName, TrafficTarget};
 
 fn share(revision: &str, percent: u8) -> Share {

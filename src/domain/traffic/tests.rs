@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::domain::record::Share;
+use crate::domain::service::Split;
 use crate::domain::service::{Revision, ServiceName};
 
 fn entry(word: &str) -> TrafficTarget {

@@ -157,6 +157,8 @@ fn unfinished() -> World {
 #[test]
 fn what_the_record_knows_is_not_done_again() {
     let arrived = || unfinished().traffic(&[(GOOD, 100)]);
+    let mut lagging = unfinished();
+    lagging.service.spec_traffic = arrived().service.spec_traffic;
     let mut told = arrived();
     told.told = true;
     let mut unreadable = World::outage();
@@ -167,8 +169,16 @@ fn what_the_record_knows_is_not_done_again() {
         ("nobody has reported it", arrived(), "resume critical to k-back-00041-xyz at new"),
         (
             "the status lags, and another incident names the culprit",
-            unfinished().incident("0.b"),
+            lagging.incident("0.b"),
             "resume critical to k-back-00041-xyz at new",
+        ),
+        (
+            "somebody has put the culprit back before it was reported, and it fails again later",
+            World::outage()
+                .rolled_back("0.incident", BAD, GOOD, 45)
+                .record(|record| record.rollbacks[0].phase = Phase::Switching)
+                .incident("0.b"),
+            "rollback confirmed to k-back-00041-xyz",
         ),
         (
             "resumed while the switch is in flight",
