@@ -166,6 +166,11 @@ fn announce(config: &Config) {
             tracing::warn!("{name}: {key} has no effect yet: {instead}");
         }
     }
+    if config.webhook.is_some() {
+        tracing::warn!(
+            "/webhook is on: a service that Monitoring can call without IAM leaves / and /tasks open too"
+        );
+    }
     if config.slack.is_none() {
         tracing::warn!("Slack is not configured: nobody is told, the log is all there is");
     }

@@ -225,3 +225,28 @@ fn what_began_between_the_canary_and_the_take_over_was_not_brought_by_the_deploy
         .served(BAD, 20, 0, 600.0, 0.4);
     check([("both fail since half an hour", world, OUTAGE)]);
 }
+
+#[test]
+fn a_few_failures_of_the_one_before_hold_back_where_traffic_is_low() {
+    let quiet = |rpm: f64, before: f64| {
+        World::deploy()
+            .served(BAD, 20, 0, 6.0, 0.6)
+            .served(GOOD, 3 * DAY, 30, rpm, 0.0)
+            .served(GOOD, 30, 20, rpm, before)
+            .rules(|rules| rules.critical = 1.0)
+    };
+    check([
+        ("ten requests in the last ten minutes, all failed", quiet(1.0, 1.0), OUTAGE),
+        ("ten requests in the last ten minutes, none failed", quiet(1.0, 0.0), BACK),
+    ]);
+}
+
+#[test]
+fn errors_at_a_fraction_of_the_culprits_rate_are_not_the_same_failure() {
+    let beside = |errors: f64| canary(0.9, errors).named(BAD).rules(|rules| rules.critical = 1.0);
+    check([
+        // It fails too, and so it is no target: people have to look.
+        ("a neighbour with 7 %", beside(0.07), "notify no_candidate at target"),
+        ("a neighbour with 80 %", beside(0.8), OUTAGE),
+    ]);
+}
