@@ -179,10 +179,13 @@ fn announce(config: &Config) {
     }
 }
 
+/// Short tries: while one waits for a silent server, an alert that needs the token waits behind it.
 async fn warm_up(google: Google) {
-    match google.warm_up(Instant::now() + Duration::from_secs(20)).await {
-        Ok(()) => tracing::debug!("the access token is there"),
-        Err(error) => tracing::warn!(%error, "no access token at start; the first alert tries again"),
+    for _ in 0..3 {
+        match google.warm_up(Instant::now() + Duration::from_secs(2)).await {
+            Ok(()) => return,
+            Err(error) => tracing::warn!(%error, "no access token at start"),
+        }
     }
 }
 

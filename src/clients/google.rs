@@ -106,7 +106,7 @@ impl Google {
             let provider = self.tokens.provider.get_or_try_init(gcp_auth::provider).await?;
             provider.token(SCOPES).await
         };
-        match timeout_at(deadline, fetch).await {
+        match timeout_at(deadline.min(Instant::now() + ONE_TRY), fetch).await {
             Ok(Ok(token)) => Ok(token),
             Ok(Err(error)) => Err(CallError::Unavailable(format!("no access token: {error}"))),
             Err(_) => Err(CallError::Unavailable("no access token in time".into())),

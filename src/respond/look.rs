@@ -8,7 +8,7 @@ use super::{Case, Look, Runback, TELL, check_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
-use crate::domain::record::{Phase, Record, Rollback};
+use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::record_json;
 
@@ -52,9 +52,9 @@ impl Runback {
             }
         };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
-        let told = match &record {
-            Ok(record) => self.told(case, &document, record, deadline).await,
-            Err(_) => false,
+        let told = match record.as_ref().ok().and_then(|record| record.rollbacks.first()) {
+            Some(newest) => self.is_told(newest, &document, deadline).await,
+            None => false,
         };
         let seen = Seen { service: &document.service, record: &record, told };
         if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None)) {
@@ -70,21 +70,6 @@ impl Runback {
             unreachable!("all facts are there");
         };
         Ok(Look { decision: *decision, document, record, revisions })
-    }
-
-    /// Whether people know of the newest rollback, though the record does not say so yet; asked only for an alert that
-    /// concerns it.
-    async fn told(
-        &self,
-        case: &Case<'_>,
-        document: &ServiceDocument,
-        record: &Record,
-        deadline: Instant,
-    ) -> bool {
-        let Some(newest) = record.rollbacks.first() else { return false };
-        let named = case.alert.revision() == Some(newest.culprit.as_str());
-        let concerns = newest.incident == case.alert.incident || named;
-        concerns && self.is_told(newest, document, deadline).await
     }
 
     /// Whether people have been told of a rollback: the record says so, we did it ourselves, or the check that is

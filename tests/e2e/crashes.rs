@@ -1,13 +1,14 @@
 //! Wherever the process dies, the redelivery finishes what was begun, and traffic moves once.
 
+use std::time::{Duration, Instant};
+
 use crate::alert::{Alert, Envelope};
 use crate::harness::{Launch, Runback};
 use crate::simulator::{Simulator, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back,
-    moves, one_story,
+    BAD, GOOD, IN_TIME, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched,
+    k_back, moves, one_story,
 };
-use std::time::Duration;
 
 /// It dies, comes back and gets the message again, a little later.
 async fn dies_and_gets_it_again(simulator: &Simulator, runback: &mut Runback, alert: &Alert) {
@@ -86,9 +87,9 @@ async fn killed_after_the_write_a_redelivery_at_once_tells_the_story_in_time() {
     simulator.at("run.put").carried_out().does(runback.killer());
     assert_eq!(runback.deliver(&alert).await.status, 0);
     runback.restart().await;
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let answers = runback.send_at_once(&alert.wrapped(Envelope::Eventarc), 5).await;
-    assert!(started.elapsed() < crate::situation::IN_TIME);
+    assert!(started.elapsed() < IN_TIME);
     assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)), "{answers:#?}");
     assert_rolled_back(&simulator);
     one_story(&simulator);

@@ -32,7 +32,7 @@ async fn released(simulator: &Simulator) -> (i32, String) {
 
 /// Rolled back an hour ago, with this revision as LATEST since.
 fn pinned(latest: Revision) -> Service {
-    let at = Clock::started_now().text(-3600.0);
+    let at = Clock::started_now().at(-3600.0).format("%FT%TZ").to_string();
     let record = json!({
         "v": 1,
         "rollbacks": [{"id": "rb-1", "incident": "0.a", "at": at, "culprit": BAD, "step": 100, "phase": "recovered",
@@ -122,13 +122,14 @@ async fn a_release_never_overwrites_somebody_elses_change() {
 
 #[tokio::test]
 async fn a_release_that_cannot_be_made_says_why() {
+    type Trouble = fn(&Simulator);
     let in_flight = |simulator: &Simulator| simulator.change(SERVICE, |service| service.set_deploying(true));
     let unreadable = |simulator: &Simulator| {
         simulator.change(SERVICE, |service| service.annotate(crate::simulator::STATE, "{\"v\": 2}"));
     };
     let forbidden = |simulator: &Simulator| simulator.at("run.put").always().denies("run.services.update");
     let gone = |simulator: &Simulator| simulator.at("run.get").always().fails(404);
-    let cases: [(fn(&Simulator), &str); 4] = [
+    let cases: [(Trouble, &str); 4] = [
         (in_flight, "in flight"),
         (unreadable, "version 2"),
         (forbidden, "run.services.update"),

@@ -1,0 +1,97 @@
+//! Nobody answers: every wait is bounded, and the answer is out before Eventarc delivers again.
+
+use std::time::{Duration, Instant};
+
+use crate::situation::{
+    IN_TIME, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, one_story, until,
+    with_trouble,
+};
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn a_silent_cloud_run_is_not_waited_for() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("run.*").always().hangs(LONG);
+    let started = Instant::now();
+    let answer = runback.deliver(&alert).await;
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_eq!(answer.status, 503, "{answer:#?}");
+    assert_untouched(&simulator);
+    simulator.repair();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_token_endpoint_is_not_waited_for() {
+    let (simulator, runback, alert) =
+        with_trouble(|simulator| simulator.at("token").always().hangs(LONG)).await;
+    let started = Instant::now();
+    let answer = runback.deliver(&alert).await;
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_eq!(answer.status, 503, "{answer:#?}");
+    assert_untouched(&simulator);
+    runback.finish().await;
+}
+
+/// One lost connection, such as at a cold start: the next try for a token does not wait for the first.
+#[tokio::test]
+async fn a_lost_connection_to_the_token_endpoint_does_not_hold_up_the_alert() {
+    let (simulator, runback, alert) = with_trouble(|simulator| simulator.at("token").hangs(LONG)).await;
+    until("the first try", || !simulator.calls("token").is_empty()).await;
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_monitoring_is_not_waited_for_and_the_alerts_word_stands() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("monitoring.*").always().hangs(LONG);
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "unconfirmed");
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_rolled_back(&simulator);
+    assert_contains(&one_story(&simulator), &["unconfirmed"]);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_slack_holds_up_no_rollback() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("slack.*").always().hangs(LONG);
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_silent_queue_holds_up_no_rollback() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("tasks.*").always().hangs(LONG);
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_rolled_back(&simulator);
+    one_story(&simulator);
+    runback.finish().await;
+}
+
+/// Everything takes a second, as on a bad day: slower than usual and in time all the same.
+#[tokio::test]
+async fn a_slow_day_is_still_answered_in_time() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.latency(Duration::from_millis(900));
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert!(started.elapsed() < IN_TIME, "{:?}", started.elapsed());
+    assert_rolled_back(&simulator);
+    one_story(&simulator);
+    runback.finish().await;
+}
