@@ -27,6 +27,7 @@ mod refusals;
 mod restraint;
 
 mod intake;
+mod later;
 
 mod recorded;
 

@@ -1,0 +1,121 @@
+//! What else happens later: incidents close, warnings have a deadline, a bot answers in its thread.
+
+use crate::alert::Alert;
+use crate::harness::{Launch, assert_nothing_is_touched};
+use crate::simulator::{Revision, Simulator, hours, minutes};
+use crate::situation::{
+    BAD, GOOD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, k_back, moves, under_policy,
+};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_closed_incident_that_we_acted_on_is_reported_as_recovered_once() {
+    let (simulator, mut runback, alert) = a_failing_deploy().await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    simulator.advance(minutes(8));
+    let closed = alert.again().closed();
+    runback.deliver(&closed).await.is(200, "notify", "recovered");
+    assert_contains(&simulator.slack().last().unwrap().text, &["recovered", GOOD, "runback release"]);
+    runback.restart().await;
+    runback.deliver(&closed).await.is(200, "ignore", "closed");
+    runback.deliver_due_tasks().await;
+    assert_eq!(simulator.slack().len(), 2, "the check finds it reported");
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_closed_incident_is_no_proof_while_the_target_fails() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
+    simulator.advance(minutes(8));
+    runback.deliver(&alert.again().closed()).await.is(200, "ignore", "closed");
+    assert_eq!(simulator.slack().len(), 1);
+    runback.finish().await;
+}
+
+/// 3 % of many requests: between a warning from 2 % and a rollback from 5 %.
+async fn a_warning() -> (Simulator, crate::harness::Runback, Alert) {
+    let mut service = k_back(0.03);
+    service.rpm = 600.0;
+    under_policy(service, json!({"warning": 0.02})).await
+}
+
+#[tokio::test]
+async fn a_warning_that_lasts_until_its_deadline_is_rolled_back() {
+    let (simulator, mut runback, alert) = a_warning().await;
+    for _ in 0..2 {
+        runback.deliver(&alert).await.is(200, "notify", "warning");
+    }
+    assert_eq!((simulator.slack().len(), simulator.tasks().len(), moves(&simulator)), (1, 1, 0));
+    assert_contains(&simulator.slack()[0].text, &["judged again in 30 min"]);
+    simulator.advance(minutes(31));
+    runback.restart().await;
+    let answers = runback.deliver_due_tasks().await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:#?}");
+    assert_rolled_back(&simulator);
+    assert_contains(&simulator.slack()[1].text, &[BAD, GOOD, "runback release"]);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_warning_that_is_over_by_its_deadline_stands_down_and_says_so() {
+    let (simulator, runback, alert) = a_warning().await;
+    runback.deliver(&alert).await.is(200, "notify", "warning");
+    simulator.change(SERVICE, |service| service.set_errors(BAD, 0.0));
+    simulator.advance(minutes(31));
+    runback.deliver_due_tasks().await;
+    assert_contains(&simulator.slack()[1].text, &["healthy"]);
+    assert_eq!((simulator.slack().len(), moves(&simulator)), (2, 0));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn without_a_queue_a_warning_promises_no_deadline() {
+    let mut service = k_back(0.03);
+    service.rpm = 600.0;
+    let simulator = Simulator::with([service]).await;
+    let launch = Launch::beside(&simulator).policy(json!({"warning": 0.02})).without("RUNBACK_TASKS_QUEUE");
+    let runback = launch.start().await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "notify", "warning");
+    assert!(!simulator.slack()[0].text.contains("judged again"));
+    assert_nothing_is_touched(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_bot_reports_the_recovery_in_the_thread_of_the_rollback() {
+    let simulator = Simulator::with([k_back(0.4)]).await;
+    let mut runback = Launch::beside(&simulator).bot().start().await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    runback.restart().await;
+    simulator.advance(minutes(6));
+    runback.deliver_due_tasks().await;
+    let messages = simulator.slack();
+    assert_eq!(messages.len(), 2);
+    assert_eq!(messages[1].thread.as_ref(), Some(&messages[0].ts));
+    runback.finish().await;
+}
+
+/// A deploy that changed only the configuration must not put its image, which served well for days, under a ban.
+#[tokio::test]
+async fn the_image_that_culprit_and_target_share_is_not_quarantined() {
+    const IMAGE: &str = "asia-northeast1-docker.pkg.dev/demo-project/k-back-repo/k-back:same";
+    let mut service = k_back(0.4);
+    for revision in &mut service.revisions {
+        *revision = revision.clone().image(IMAGE);
+    }
+    let (simulator, runback) = crate::harness::guarding([service]).await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    simulator.advance(hours(1));
+    simulator.change(SERVICE, |service| {
+        service.deploy(Revision::named("k-back-00043-def").errors(0.4));
+        service.move_traffic(&[("k-back-00043-def", 100)]);
+    });
+    simulator.advance(minutes(15));
+    let second = Alert::on(&simulator, SERVICE).incident("0.second");
+    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), crate::harness::split([(GOOD, 100)]));
+    runback.finish().await;
+}
