@@ -160,7 +160,6 @@ fn announce(config: &Config) {
                 "not_helped = \"restore\"",
                 "the traffic stays on the target",
             ),
-            (rules.health_path.is_some(), "health_path", "nothing is probed"),
         ];
         for (_, key, instead) in idle.iter().filter(|(set, ..)| *set) {
             tracing::warn!("{name}: {key} has no effect yet: {instead}");

@@ -4,6 +4,7 @@ mod act;
 mod follow_up;
 mod look;
 mod memory;
+mod probe;
 mod tell;
 
 use std::collections::BTreeMap;
@@ -16,12 +17,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::CallError;
 use crate::clients::monitoring::Monitoring;
+use crate::clients::probe::Prober;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
 use crate::domain::alert::{Alert, Content, Delivery};
 use crate::domain::decide::{Answer, Facts, History, Seen, decide};
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::policy::Policy;
+use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Record, Rollback};
 use crate::domain::service::{Revision, ServiceName};
 use crate::notice::Afterwards;
@@ -47,6 +50,7 @@ pub struct Runback {
     policy: Policy,
     cloud_run: CloudRun,
     monitoring: Monitoring,
+    prober: Prober,
     slack: Option<Slack>,
     tasks: Option<Tasks>,
     /// Runback's own service account, where it is known.
@@ -122,7 +126,8 @@ impl Runback {
         account: Option<String>,
     ) -> Self {
         let queues = policy.services.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
-        Self { policy, cloud_run, monitoring, slack, tasks, account, queues, memory: Memory::default() }
+        let (prober, memory) = (Prober::default(), Memory::default());
+        Self { policy, cloud_run, monitoring, prober, slack, tasks, account, queues, memory }
     }
 
     /// Answers one message.
@@ -138,10 +143,10 @@ impl Runback {
     /// Answers one alert: what it decides alone, or what the service shows when its turn has come.
     async fn answer(&self, case: &Case<'_>) -> Ending {
         let Case { alert, received, .. } = *case;
-        let name = match decide(&self.facts(case, None, None)) {
+        let name = match decide(&self.facts(case, None, None, &[])) {
             Answer::Decided(decision) => return self.conclude(case, *decision, None).await,
             Answer::ReadService(name) => name,
-            Answer::ReadHistory => unreachable!("the service comes before its history"),
+            Answer::ReadHistory | Answer::Probe(_) => unreachable!("the service comes first"),
         };
         let Some(turn) = self.turn(&name, received.deadline()).await else {
             return Ending::Later("other alerts on the same service are still being handled".into());
@@ -166,6 +171,7 @@ impl Runback {
         case: &Case<'a>,
         seen: Option<Seen<'a>>,
         history: Option<History<'a>>,
+        probes: &'a [Probed],
     ) -> Facts<'a> {
         let Case { alert, published_at, received, deadline_passed } = *case;
         Facts {
@@ -176,6 +182,7 @@ impl Runback {
             deadline_passed,
             seen,
             history,
+            probes,
         }
     }
 
@@ -194,8 +201,17 @@ impl Runback {
         let deadline = case.received.deadline();
         let mut waited = waited;
         let mut looks = 0;
+        // What a probe found stays true for the seconds that this takes.
+        let mut probes = Vec::new();
         while looks < MOST_LOOKS {
-            let look = self.look(case, name, waited).await?;
+            let look = match self.look(case, name, waited, &mut probes).await {
+                Err(CallError::Conflict(why)) if Instant::now() + TELL < deadline => {
+                    tracing::warn!(%why, "the service changed while its target was tagged; looking again");
+                    looks += 1;
+                    continue;
+                }
+                look => look?,
+            };
             let Look { decision, document, .. } = &look;
             match &decision.outcome {
                 Outcome::Rollback => looks += 1,
@@ -223,6 +239,9 @@ impl Runback {
                     );
                 }
                 Outcome::Notify | Outcome::Ignore | Outcome::Wait => {
+                    if decision.reason != Reason::DeployInProgress {
+                        self.untag(case, document).await;
+                    }
                     let (decision, url) = (decision.clone(), document.service.url.clone());
                     return Ok(self.conclude(case, decision, Some(&url)).await);
                 }
@@ -240,6 +259,7 @@ impl Runback {
                     sleep(Duration::from_millis(200)).await;
                 }
                 Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                    self.untag(case, &look.document).await;
                     let url = look.document.service.url.clone();
                     return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
                 }

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google};
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
+use crate::domain::traffic::PROBE_TAG;
 
 /// The annotation that carries our record.
 pub const STATE: &str = "runback.dev/state";
@@ -36,6 +37,7 @@ pub struct ServiceDocument {
     /// The annotation [`STATE`].
     pub record: Option<String>,
     raw: Object,
+    generation: i64,
     latest_created: Option<String>,
 }
 
@@ -104,6 +106,29 @@ impl CloudRun {
         record: &str,
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
+        self.put(read, traffic, Some(record), deadline).await
+    }
+
+    /// The same with another traffic list only; our record stays as it was read.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub async fn retarget(
+        &self,
+        read: &ServiceDocument,
+        traffic: &[TrafficTarget],
+        deadline: Instant,
+    ) -> Result<ServiceDocument, CallError> {
+        self.put(read, traffic, None, deadline).await
+    }
+
+    async fn put(
+        &self,
+        read: &ServiceDocument,
+        traffic: &[TrafficTarget],
+        record: Option<&str>,
+        deadline: Instant,
+    ) -> Result<ServiceDocument, CallError> {
         let name = &read.service.name;
         let url = self.url(name, &format!("services/{}", name.service))?;
         let body = read.with(traffic, record)?;
@@ -130,6 +155,10 @@ fn raw<T: serde::Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, CallErr
 impl ServiceDocument {
     fn parse(name: &ServiceName, body: &[u8]) -> Result<Self, CallError> {
         let wire: WireService = read(body)?;
+        // Ours comes last: where a revision has a tag of its own, ours is not needed.
+        let (ours, own): (Vec<_>, Vec<_>) =
+            wire.status.traffic.iter().partition(|target| target.tag.as_deref() == Some(PROBE_TAG));
+        let tagged = ours.into_iter().chain(own).filter_map(WireTarget::tagged).collect();
         let targets = |list: Vec<WireTarget>| list.into_iter().map(WireTarget::understood).collect();
         let ready = wire.status.conditions.iter().find(|condition| condition.kind == "Ready");
         let behind = wire.status.observed_generation < wire.metadata.generation;
@@ -138,6 +167,7 @@ impl ServiceDocument {
             url: wire.status.url.unwrap_or_default(),
             spec_traffic: targets(wire.spec.traffic),
             status_traffic: targets(wire.status.traffic),
+            tagged,
             in_flight: behind || ready.is_some_and(|condition| condition.status == "Unknown"),
             trouble: ready
                 .filter(|condition| condition.status == "False")
@@ -145,17 +175,26 @@ impl ServiceDocument {
             latest_ready: wire.status.latest_ready,
         };
         let record = wire.metadata.annotations.get(STATE).cloned();
-        Ok(Self { service, record, raw: read(body)?, latest_created: wire.status.latest_created })
+        let (generation, latest_created) = (wire.metadata.generation, wire.status.latest_created);
+        Ok(Self { service, record, raw: read(body)?, generation, latest_created })
     }
 
-    /// The body of a `PUT`: the document with `spec.traffic` and our annotation replaced.
-    fn with(&self, traffic: &[TrafficTarget], record: &str) -> Result<String, CallError> {
+    /// Whether nobody has wanted anything else of the service since another read: only its status may differ.
+    #[must_use]
+    pub fn is_still(&self, other: &Self) -> bool {
+        (self.generation, &self.record) == (other.generation, &other.record)
+    }
+
+    /// The body of a `PUT`: the document with `spec.traffic` and, where it is given, our annotation replaced.
+    fn with(&self, traffic: &[TrafficTarget], record: Option<&str>) -> Result<String, CallError> {
         let mut document = self.raw.clone();
-        let mut metadata = object(document.get("metadata").map(AsRef::as_ref))?;
-        let mut annotations = object(metadata.get("annotations").map(AsRef::as_ref))?;
-        annotations.insert(STATE.into(), raw(record)?);
-        metadata.insert("annotations".into(), raw(&annotations)?);
-        document.insert("metadata".into(), raw(&metadata)?);
+        if let Some(record) = record {
+            let mut metadata = object(document.get("metadata").map(AsRef::as_ref))?;
+            let mut annotations = object(metadata.get("annotations").map(AsRef::as_ref))?;
+            annotations.insert(STATE.into(), raw(record)?);
+            metadata.insert("annotations".into(), raw(&annotations)?);
+            document.insert("metadata".into(), raw(&metadata)?);
+        }
 
         let mut spec = object(document.get("spec").map(AsRef::as_ref))?;
         let old: Vec<Object> =
@@ -260,9 +299,16 @@ struct WireTarget {
     #[serde(default)]
     percent: Option<u8>,
     tag: Option<String>,
+    url: Option<String>,
 }
 
 impl WireTarget {
+    /// The revision that a tag leads to, and by which URL.
+    fn tagged(&self) -> Option<(String, String)> {
+        self.tag.as_ref().filter(|tag| !tag.is_empty())?;
+        Some((self.revision_name.clone()?, self.url.clone().filter(|url| !url.is_empty())?))
+    }
+
     /// In a status, LATEST comes with the revision that it means.
     fn understood_to(&self) -> Destination {
         self.revision_name

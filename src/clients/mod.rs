@@ -6,6 +6,8 @@ pub mod cloud_run;
 
 pub mod monitoring;
 
+pub mod probe;
+
 pub mod tasks;
 
 pub mod slack;

@@ -10,8 +10,10 @@ use super::alert::{Alert, IncidentState};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
 use super::evidence::{self, Evidence, Sample, Verdict};
 pub use super::gates::failing::{axis as axis_of, threshold as limit_of};
-use super::gates::{cause, culprit, failing, target};
+use super::gates::preflight::Preflight;
+use super::gates::{cause, culprit, failing, preflight, target};
 use super::policy::{Mode, Policy, Rules, SchemaRule};
+use super::probe::{Probed, Wish};
 use super::record::{Phase, Record, Rollback};
 use super::service::{Revision, Service, ServiceName};
 use super::text;
@@ -36,6 +38,8 @@ pub struct Facts<'a> {
     pub seen: Option<Seen<'a>>,
     /// Its past, once it has been read.
     pub history: Option<History<'a>>,
+    /// What probes of possible targets found, as far as they were wished for.
+    pub probes: &'a [Probed],
 }
 
 /// The service and our record on it.
@@ -67,6 +71,8 @@ pub enum Answer {
     ReadService(ServiceName),
     /// [`Facts::history`] is needed as well.
     ReadHistory,
+    /// Probe this revision; the result belongs to [`Facts::probes`].
+    Probe(Box<Wish>),
 }
 
 /// Why a gate stopped a rollback.
@@ -98,6 +104,7 @@ pub fn decide(facts: &Facts<'_>) -> Answer {
         Ok(Walked::Reached(reason)) => trail.decided(facts.alert, Outcome::Rollback, reason),
         Ok(Walked::NeedsService(name)) => Answer::ReadService(name),
         Ok(Walked::NeedsHistory) => Answer::ReadHistory,
+        Ok(Walked::NeedsProbe(wish)) => Answer::Probe(wish),
         Err(halt) => trail.decided(facts.alert, halt.outcome, halt.reason),
     }
 }
@@ -106,6 +113,7 @@ enum Walked {
     Reached(Reason),
     NeedsService(ServiceName),
     NeedsHistory,
+    NeedsProbe(Box<Wish>),
 }
 
 fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
@@ -130,10 +138,21 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let began = trail.gate("deployed_recently", cause::deployed_recently(&case, culprit))?;
     trail.gate("caused_by_it", cause::caused_by_it(&case, culprit, began))?;
     trail.gate("allowed", allowed(&case))?;
-    let target = trail.gate("target", target::choose(&case, culprit))?;
+    let unhealthy = preflight::convicted(facts.probes);
+    // When every candidate fails its probes, the first one is the plan that people are told of.
+    let chosen = match target::choose(&case, culprit, &unhealthy) {
+        Err(_) if !unhealthy.is_empty() => target::choose(&case, culprit, &[]),
+        chosen => chosen,
+    };
+    let target = trail.gate("target", chosen)?;
     trail.plan = Some(target::plan(&case, culprit, &target));
     trail.gate("schema", schema(rules, culprit, target.revision))?;
     trail.gate("enforce", enforce(rules))?;
+    match preflight::check(&case, &target, reason == Reason::Critical, facts.probes) {
+        Some(Preflight::Wanted(wish)) => return Ok(Walked::NeedsProbe(wish)),
+        Some(Preflight::Known(passage)) => trail.gate("preflight", passage)?,
+        None => {}
+    }
     Ok(Walked::Reached(reason))
 }
 

@@ -8,6 +8,8 @@ pub mod service;
 
 pub mod evidence;
 
+pub mod probe;
+
 pub mod policy;
 
 pub mod record;

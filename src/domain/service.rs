@@ -33,6 +33,8 @@ pub struct Service {
     pub spec_traffic: Vec<TrafficTarget>,
     /// What really happens (`status.traffic`). Decisions start from here.
     pub status_traffic: Vec<TrafficTarget>,
+    /// Where a traffic tag leads to a revision, whatever its share, by the status.
+    pub tagged: BTreeMap<String, String>,
     /// Whether a change is being rolled out: the controller has not caught up with the spec yet.
     pub in_flight: bool,
     /// The conditions' messages when the last rollout failed; for people.

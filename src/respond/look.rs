@@ -8,6 +8,7 @@ use super::{Case, Look, Runback, TELL, check_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
+use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::record_json;
@@ -25,6 +26,7 @@ impl Runback {
         case: &Case<'_>,
         name: &ServiceName,
         waited: bool,
+        probes: &mut Vec<Probed>,
     ) -> Result<Look, CallError> {
         let Case { alert, received, .. } = *case;
         let deadline = received.deadline() - TELL;
@@ -40,7 +42,7 @@ impl Runback {
         let mut past = None;
         let service = self.cloud_run.service(name, reads_end);
         // Who has waited in the queue most likely finds the work done: one read shows it.
-        let document = if waited {
+        let mut document = if waited {
             service.await?
         } else {
             tokio::pin!(service);
@@ -56,8 +58,10 @@ impl Runback {
             Some(newest) => self.is_told(newest, &document, deadline).await,
             None => false,
         };
-        let seen = Seen { service: &document.service, record: &record, told };
-        if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None)) {
+        // The decision is about the service as it was read, also when a probe has meanwhile tagged it.
+        let service = document.service.clone();
+        let seen = Seen { service: &service, record: &record, told };
+        if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None, &[])) {
             return Ok(Look { decision: *decision, document, record, revisions: Vec::new() });
         }
         let (revisions, evidence) = match past {
@@ -66,8 +70,15 @@ impl Runback {
         };
         let revisions = revisions?;
         let past = History { revisions: &revisions, evidence: &evidence };
-        let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), Some(past))) else {
-            unreachable!("all facts are there");
+        let decision = loop {
+            match decide(&self.facts(case, Some(seen), Some(past), probes)) {
+                Answer::Decided(decision) => break decision,
+                Answer::Probe(wish) => {
+                    let probed = self.preflight(case, &wish, &mut document).await?;
+                    probes.push(probed);
+                }
+                Answer::ReadService(_) | Answer::ReadHistory => unreachable!("all of it has been read"),
+            }
         };
         Ok(Look { decision: *decision, document, record, revisions })
     }

@@ -8,6 +8,8 @@ mod rollback;
 
 mod target;
 
+mod preflight;
+
 mod afterwards;
 
 mod once;

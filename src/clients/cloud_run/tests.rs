@@ -46,7 +46,7 @@ fn changed(
     traffic: &[TrafficTarget],
     record: &str,
 ) -> Vec<(String, Option<String>, Option<String>)> {
-    let body = parse(document).with(traffic, record).map_err(|error| error.to_string()).unwrap();
+    let body = parse(document).with(traffic, Some(record)).map_err(|error| error.to_string()).unwrap();
     let (before, after) = (values(document), values(&body));
     let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     keys.into_iter()
@@ -72,7 +72,7 @@ fn a_write_changes_the_traffic_the_record_and_nothing_else() {
     for number in
         ["9007199254740993", "1e400", "0.10", "-0", "1E+2", "18446744073709551616", "00000000000000000001"]
     {
-        let body = parse(DOCUMENT).with(&[], record).map_err(|error| error.to_string()).unwrap();
+        let body = parse(DOCUMENT).with(&[], Some(record)).map_err(|error| error.to_string()).unwrap();
         assert!(body.contains(number), "{number}");
     }
 }
@@ -167,6 +167,34 @@ fn a_service_is_understood() {
     );
     assert_eq!(service.latest_ready.as_deref(), Some("k-back-00042-abc"));
     assert_eq!((service.in_flight, service.trouble), (false, None));
+}
+
+#[test]
+fn a_tag_of_its_own_is_preferred_to_ours() {
+    let tagged = |targets: &str| {
+        let text =
+            format!(r#"{{"metadata":{{"generation":1}},"spec":{{}},"status":{{"traffic":[{targets}]}}}}"#);
+        parse(&text).service.tagged
+    };
+    let target = |tag: &str| format!(r#"{{"revisionName":"k41","tag":"{tag}","url":"https://{tag}---k"}}"#);
+    let (stable, ours) = (target("stable"), target("runback-probe"));
+    let url = |text: &str| tagged(text).remove("k41");
+    assert_eq!(url(&ours).as_deref(), Some("https://runback-probe---k"));
+    assert_eq!(url(&format!("{ours},{stable}")).as_deref(), Some("https://stable---k"));
+    assert_eq!(url(&format!("{stable},{ours}")).as_deref(), Some("https://stable---k"));
+    assert_eq!(url(r#"{"revisionName":"k41","percent":100}"#), None);
+    assert_eq!(url(r#"{"revisionName":"k41","tag":"stable"}"#), None, "it has no URL yet");
+}
+
+#[test]
+fn a_write_of_the_traffic_alone_leaves_our_record_as_it_was_read() {
+    let read = parse(DOCUMENT);
+    let list = [target(pinned("k-back-00040-uvw"), 100, None)];
+    let body = read.with(&list, None).map_err(|error| error.to_string()).unwrap();
+    assert_eq!(values(&body).get(RECORD), values(DOCUMENT).get(RECORD));
+    assert!(parse(&body).is_still(&read), "the generation and the record are the same");
+    let moved = read.with(&list, Some("{}")).map_err(|error| error.to_string()).unwrap();
+    assert!(!parse(&moved).is_still(&read));
 }
 
 #[test]

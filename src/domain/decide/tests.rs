@@ -4,6 +4,7 @@ mod blame;
 mod doors;
 mod evidence_gate;
 mod limits;
+mod preflight;
 mod properties;
 mod stories;
 mod targets;
@@ -44,6 +45,7 @@ impl World {
                 record: &self.record,
                 told: self.told,
             }),
+            probes: &self.probes,
             history: knows_history.then_some(History { revisions: &self.revisions, evidence: &evidence }),
         })
     }

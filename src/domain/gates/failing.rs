@@ -97,7 +97,7 @@ fn worse_than_the_target(case: &Case<'_>, culprit: &Revision, judgement: &Judgem
     if judgement.requests < case.rules.min_requests || judgement.bad < evidence::MIN_BAD {
         return None;
     }
-    let (target, _) = super::target::choose(case, culprit).ok()?;
+    let (target, _) = super::target::choose(case, culprit, &[]).ok()?;
     let Evidence::Read(readings) = case.evidence else { return None };
     let past =
         evidence::since(readings.of(&target.revision.name), case.now - text::delta(case.rules.history));

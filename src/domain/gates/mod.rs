@@ -7,3 +7,5 @@ pub(crate) mod failing;
 pub(super) mod cause;
 
 pub(super) mod target;
+
+pub(super) mod preflight;

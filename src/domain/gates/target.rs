@@ -35,15 +35,20 @@ enum Past {
     Unknown,
 }
 
-/// Chooses among the older, ready, unquarantined revisions that do not fail now.
-pub(in crate::domain) fn choose<'a>(case: &Case<'a>, culprit: &Revision) -> Passage<Target<'a>> {
+/// Chooses among the older, ready, unquarantined revisions that do not fail now, but for those whose probes failed.
+pub(in crate::domain) fn choose<'a>(
+    case: &Case<'a>,
+    culprit: &Revision,
+    unhealthy: &[&str],
+) -> Passage<Target<'a>> {
     let mut refused = Vec::new();
     let mut candidates = Vec::new();
     let mut history = false;
     for revision in case.revisions.iter().filter(|revision| revision.created_at < culprit.created_at) {
         let past = past(case, revision);
         history |= !matches!(past, Past::Unknown);
-        match ineligible(case, culprit, revision) {
+        let probed = unhealthy.contains(&revision.name.as_str()).then_some("fails its probes");
+        match ineligible(case, culprit, revision).or(probed) {
             Some(why) => refused.push(format!("{} {why}", revision.name)),
             None => candidates.push((revision, past)),
         }

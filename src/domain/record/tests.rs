@@ -128,6 +128,7 @@ fn service(spec: &[(Destination, u8)], status: &[(&str, u8)]) -> Service {
         url: String::new(),
         spec_traffic: spec.iter().map(|(to, percent)| target(to.clone(), *percent)).collect(),
         status_traffic: status.iter().map(|(name, percent)| target(pinned(name), *percent)).collect(),
+        tagged: std::collections::BTreeMap::new(),
         in_flight: false,
         trouble: None,
         latest_ready: Some("k42".into()),

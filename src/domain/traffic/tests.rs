@@ -43,6 +43,7 @@ fn service(spec: &str, status: &str) -> Service {
         url: String::new(),
         spec_traffic: list(spec),
         status_traffic: list(status),
+        tagged: BTreeMap::new(),
         in_flight: false,
         trouble: None,
         latest_ready: Some("k42".into()),
@@ -286,4 +287,21 @@ fn whatever_the_list_tags_stay_shares_sum_to_100_and_only_the_culprits_moves() {
         assert_eq!(resolved(&free, "LATEST"), [("LATEST".to_owned(), 100)].into(), "{about}");
         assert_eq!(tags(&free), tags(&service.spec_traffic), "{about}");
     }
+}
+
+#[test]
+fn our_own_tag_comes_alone_and_goes_with_the_switch() {
+    let plain = service("k42=100 k40#stable LATEST#preview", "k42=100");
+    let tagged = service("k42=100 k40#stable LATEST#preview k41#runback-probe", "k42=100");
+    assert_eq!(words(&with_probe(&plain, "k41")), words(&tagged.spec_traffic));
+    assert_eq!(words(&without_probe(&tagged)), words(&plain.spec_traffic));
+    assert_eq!((has_probe(&plain), has_probe(&tagged)), (false, true));
+    let moved = with_probe(&tagged, "k39");
+    assert_eq!(words(&moved), words(&list("k42=100 k40#stable LATEST#preview k39#runback-probe")));
+    let after = after(&tagged, &plan(&tagged, "k42", "k41"));
+    assert_eq!(words(&after), words(&list("k41=100 k40#stable LATEST#preview")));
+    assert_eq!(words(&released(&tagged)), words(&list("LATEST=100 k40#stable LATEST#preview")));
+
+    let taken_over = service("k42=90 k41=10#runback-probe", "k42=90 k41=10");
+    assert!(!has_probe(&taken_over), "somebody gives it traffic: it is theirs now");
 }

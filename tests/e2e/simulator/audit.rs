@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::documents::STATE;
 
+/// Runback's own tag, which comes and goes with its probes.
+const PROBE_TAG: &str = "runback-probe";
+
 pub fn violations(before: &Value, after: &Value, latest_created: &str) -> Vec<String> {
     let mut kept = not_ours(before);
     let given = not_ours(after);
@@ -69,7 +72,8 @@ fn differences(before: &Value, after: &Value, pointer: &str, found: &mut Vec<Str
 
 fn lost_tags(before: &Value, after: &Value) -> Vec<String> {
     let after = tags(after);
-    let lost = tags(before).into_iter().filter(|(tag, target)| after.get(tag) != Some(target));
+    let kept = tags(before).into_iter().filter(|(tag, _)| tag != PROBE_TAG);
+    let lost = kept.filter(|(tag, target)| after.get(tag) != Some(target));
     lost.map(|(tag, target)| format!("lost the tag {tag} of {target}")).collect()
 }
 

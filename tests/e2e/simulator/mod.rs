@@ -116,6 +116,12 @@ impl Simulator {
         self.world().advance(by);
     }
 
+    /// Tags' URLs lead here, so that a health path can be asked for.
+    pub fn answer_at_tags(&self, service: &str) {
+        let base = self.base();
+        self.change(service, |running| running.tags_lead_to = Some(base));
+    }
+
     /// Every call takes at least this long.
     pub fn latency(&self, latency: Duration) {
         self.world().latency = latency;

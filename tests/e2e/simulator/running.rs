@@ -24,6 +24,10 @@ pub struct Running {
     version: u32,
     generation: u64,
     clock: Clock,
+    /// Where the tags' URLs lead, instead of to names that nobody resolves.
+    pub tags_lead_to: Option<String>,
+    /// Visits of a revision by a tag, and how many of them failed.
+    visits: BTreeMap<String, (u32, u32)>,
 }
 
 impl Running {
@@ -44,6 +48,8 @@ impl Running {
             version: 7,
             generation: 12,
             clock: clock.clone(),
+            tags_lead_to: None,
+            visits: BTreeMap::new(),
         };
         running.shown.push((0.0, running.split(&running.applied)));
         running
@@ -180,6 +186,25 @@ impl Running {
         }
     }
 
+    /// A request to a tag's URL: 404 while the status does not show the tag, else by the revision's share of errors.
+    pub fn visit(&mut self, tag: &str) -> u16 {
+        self.settle();
+        let tagged = self.applied.iter().find(|target| target["tag"] == json!(tag));
+        let Some(revision) = tagged.map(|target| self.resolve(target)) else { return 404 };
+        let now = self.clock.now();
+        let (visits, last) = self.visits.entry(revision.clone()).or_default();
+        let share = self
+            .service
+            .revisions
+            .iter()
+            .find(|each| each.name == revision)
+            .map_or(0.0, |each| each.health_at(now).errors);
+        *visits += 1;
+        let failed = (f64::from(*visits) * share + 1e-9) as u32;
+        let fails = failed > std::mem::replace(last, failed);
+        if fails { 503 } else { 200 }
+    }
+
     fn settle(&mut self) {
         if let Some((traffic, _)) = self.pending.take_if(|(_, due)| *due <= Instant::now()) {
             self.applied = traffic;
@@ -222,7 +247,12 @@ impl Running {
         let mut shown = target.clone();
         shown["revisionName"] = json!(self.resolve(target));
         if let Some(tag) = target["tag"].as_str() {
-            shown["url"] = json!(format!("https://{tag}---{}-x7kq3abcda-an.a.run.app", self.service.name));
+            let name = &self.service.name;
+            let url = self.tags_lead_to.as_ref().map_or_else(
+                || format!("https://{tag}---{name}-x7kq3abcda-an.a.run.app"),
+                |base| format!("{base}/app/{name}/{tag}"),
+            );
+            shown["url"] = json!(url);
         }
         shown
     }

@@ -86,16 +86,34 @@ fn note(world: &mut World, name: &str, request: &Request) -> (usize, Duration) {
 }
 
 enum Route<'a> {
-    GetService { key: String },
-    ReplaceService { key: String },
-    ListRevisions { project: &'a str, region: &'a str },
-    TimeSeries { project: &'a str },
-    CreateTask { queue: String },
-    GetTask { name: String },
+    GetService {
+        key: String,
+    },
+    ReplaceService {
+        key: String,
+    },
+    ListRevisions {
+        project: &'a str,
+        region: &'a str,
+    },
+    TimeSeries {
+        project: &'a str,
+    },
+    CreateTask {
+        queue: String,
+    },
+    GetTask {
+        name: String,
+    },
     SlackWebhook,
     SlackPost,
     SlackUpdate,
     Token,
+    /// The guarded service itself, by a tag.
+    App {
+        service: &'a str,
+        tag: &'a str,
+    },
 }
 
 impl<'a> Route<'a> {
@@ -124,6 +142,7 @@ impl<'a> Route<'a> {
             ("POST", ["slack", "api", "chat.postMessage"]) => Some(Self::SlackPost),
             ("POST", ["slack", "api", "chat.update"]) => Some(Self::SlackUpdate),
             ("POST", ["token"]) => Some(Self::Token),
+            ("GET", ["app", service, tag, "healthz"]) => Some(Self::App { service, tag }),
             _ => None,
         }
     }
@@ -140,11 +159,13 @@ impl<'a> Route<'a> {
             Self::SlackPost => "slack.post",
             Self::SlackUpdate => "slack.update",
             Self::Token => "token",
+            Self::App { .. } => "app.probe",
         }
     }
 
     fn needs_token(&self) -> bool {
-        !matches!(self, Self::SlackWebhook | Self::SlackPost | Self::SlackUpdate | Self::Token)
+        let google = !matches!(self, Self::SlackWebhook | Self::SlackPost | Self::SlackUpdate);
+        google && !matches!(self, Self::Token | Self::App { .. })
     }
 }
 
@@ -166,6 +187,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
             Route::SlackWebhook => Ok(slack::webhook(world, &request.json()?)),
             Route::SlackPost | Route::SlackUpdate => Ok(slack::api(world, request, &request.json()?)),
             Route::Token => token::issue(world, request),
+            Route::App { service, tag } => Ok(Reply::text(world.service(service).visit(tag), "")),
         }
     };
     let mut answered = answered;

@@ -9,6 +9,7 @@ use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::decide::axis_of;
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::policy::{Mode, Policy, Rules};
+use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Quarantined, Record, Rollback, Share};
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
 
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) record: Result<Record, String>,
     pub(super) told: bool,
     pub(super) deadline_passed: bool,
+    pub(super) probes: Vec<Probed>,
     errors: Counts,
     slow: Counts,
     unreadable: Option<(String, Option<String>)>,
@@ -82,6 +84,7 @@ impl World {
                 url: "https://k-back.run.app".into(),
                 spec_traffic: Vec::new(),
                 status_traffic: Vec::new(),
+                tagged: BTreeMap::new(),
                 in_flight: false,
                 trouble: None,
                 latest_ready: None,
@@ -90,6 +93,7 @@ impl World {
             record: Ok(Record::default()),
             told: false,
             deadline_passed: false,
+            probes: Vec::new(),
             errors: Counts::new(),
             slow: Counts::new(),
             unreadable: None,

@@ -1,0 +1,107 @@
+//! Carrying out a wish to probe: the target's own tag, or ours for as long as it takes.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Case, Runback, TELL};
+use crate::clients::cloud_run::ServiceDocument;
+use crate::clients::google::CallError;
+use crate::domain::policy::Mode;
+use crate::domain::probe::{Outcome, Probed, Wish};
+use crate::domain::traffic;
+
+/// What is left for the switch and for watching it, besides [`TELL`].
+const SWITCH: Duration = Duration::from_millis(1_500);
+
+/// Less than this is no time to probe in.
+const LEAST: Duration = Duration::from_millis(300);
+
+/// The status shows a new tag within this, or the target is not probed.
+const TAGGED_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Between two looks for the tag.
+const PAUSE: Duration = Duration::from_millis(150);
+
+impl Runback {
+    /// Probes a target. Where that takes a tag of our own, `document` is the service with it afterwards.
+    ///
+    /// # Errors
+    /// [`CallError::Conflict`] when the service has to be looked at again; [`CallError::Denied`].
+    pub(super) async fn preflight(
+        &self,
+        case: &Case<'_>,
+        wish: &Wish,
+        document: &mut ServiceDocument,
+    ) -> Result<Probed, CallError> {
+        let end = case.received.deadline() - TELL - SWITCH;
+        let began = Instant::now();
+        let outcome = if began + LEAST >= end {
+            Outcome::Inconclusive("was not probed: no time is left for it".into())
+        } else {
+            match self.way_to(wish, document, end).await? {
+                Ok(url) => self.prober.probe(wish, &url, end).await,
+                Err(why) => Outcome::Inconclusive(format!("was not probed: {why}")),
+            }
+        };
+        let probed = Probed { revision: wish.revision.clone(), outcome };
+        let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(millis, "preflight: {}", probed.sentence());
+        Ok(probed)
+    }
+
+    /// The URL to probe by, or why there is none.
+    async fn way_to(
+        &self,
+        wish: &Wish,
+        document: &mut ServiceDocument,
+        end: Instant,
+    ) -> Result<Result<String, String>, CallError> {
+        if let Some(url) = &wish.url {
+            return Ok(Ok(url.clone()));
+        }
+        let list = traffic::with_probe(&document.service, &wish.revision);
+        match self.cloud_run.retarget(document, &list, end).await {
+            Ok(written) => *document = written,
+            Err(CallError::Rejected(why)) => return Ok(Err(format!("Cloud Run refuses to tag it: {why}"))),
+            // Reading shows whether it was carried out.
+            Err(CallError::Unavailable(why)) => {
+                return Err(CallError::Conflict(format!("the answer to the tag's write was lost: {why}")));
+            }
+            Err(error) => return Err(error),
+        }
+        let until = end.min(Instant::now() + TAGGED_WITHIN);
+        loop {
+            if let Some(url) = document.service.tagged.get(&wish.revision) {
+                return Ok(Ok(url.clone()));
+            }
+            if Instant::now() + PAUSE >= until {
+                return Ok(Err("its tag does not show up in the service's status".into()));
+            }
+            sleep(PAUSE).await;
+            match self.cloud_run.service(&document.service.name, until).await {
+                // Whoever has changed the service since changed what was decided about.
+                Ok(read) if !read.is_still(document) => {
+                    return Err(CallError::Conflict("the service changed while its tag was awaited".into()));
+                }
+                Ok(read) => *document = read,
+                Err(error) => tracing::warn!(%error, "the service cannot be read while its tag is awaited"),
+            }
+        }
+    }
+
+    /// Removes our tag where no switch does: the decision is another one, or a process died between tag and switch.
+    pub(super) async fn untag(&self, case: &Case<'_>, document: &ServiceDocument) {
+        let service = &document.service;
+        let rules = self.policy.services.get(&service.name);
+        let enforced = rules.is_some_and(|rules| rules.mode == Mode::Enforce);
+        if !enforced || !traffic::has_probe(service) {
+            return;
+        }
+        let list = traffic::without_probe(service);
+        let deadline = case.received.deadline() - TELL;
+        if let Err(error) = self.cloud_run.retarget(document, &list, deadline).await {
+            tracing::warn!(%error, "our tag stays for now; the next decision removes it");
+        }
+    }
+}
