@@ -4,20 +4,24 @@
 //! stale etags. So a service is read as JSON, changed in two places and sent back otherwise as it was read, as
 //! `gcloud run services update-traffic` does.
 
+mod wire;
+
 use std::collections::BTreeMap;
 
 use reqwest::{Method, Url};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google};
+use wire::{RevisionList, WireRevision, WireService, WireTarget};
+
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
 use crate::domain::traffic::PROBE_TAG;
+use crate::record_json;
 
 /// The annotation that carries our record.
-pub const STATE: &str = "runback.dev/state";
+const STATE: &str = record_json::ANNOTATION;
 
 /// Cloud Run keeps at most this many revisions of a service.
 const MOST_REVISIONS: usize = 1_000;
@@ -244,177 +248,6 @@ fn wire_target(target: &TrafficTarget, old: &[Object]) -> Result<Object, CallErr
         entry.remove("percent");
     }
     Ok(entry)
-}
-
-// What we read of Cloud Run's objects (discovery document run.v1).
-
-#[derive(Deserialize)]
-struct WireService {
-    metadata: WireMetadata,
-    spec: WireSpec,
-    #[serde(default)]
-    status: WireStatus,
-}
-
-#[derive(Deserialize)]
-struct WireMetadata {
-    #[serde(default)]
-    generation: i64,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct WireSpec {
-    #[serde(default)]
-    traffic: Vec<WireTarget>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct WireStatus {
-    observed_generation: i64,
-    conditions: Vec<WireCondition>,
-    traffic: Vec<WireTarget>,
-    url: Option<String>,
-    #[serde(rename = "latestReadyRevisionName")]
-    latest_ready: Option<String>,
-    #[serde(rename = "latestCreatedRevisionName")]
-    latest_created: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireCondition {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    status: String,
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireTarget {
-    revision_name: Option<String>,
-    #[serde(default)]
-    percent: Option<u8>,
-    tag: Option<String>,
-    url: Option<String>,
-}
-
-impl WireTarget {
-    /// The revision that a tag leads to, and by which URL.
-    fn tagged(&self) -> Option<(String, String)> {
-        self.tag.as_ref().filter(|tag| !tag.is_empty())?;
-        Some((self.revision_name.clone()?, self.url.clone().filter(|url| !url.is_empty())?))
-    }
-
-    /// In a status, LATEST comes with the revision that it means.
-    fn understood_to(&self) -> Destination {
-        self.revision_name
-            .clone()
-            .filter(|name| !name.is_empty())
-            .map_or(Destination::Latest, Destination::Revision)
-    }
-
-    fn understood(self) -> TrafficTarget {
-        TrafficTarget {
-            to: self.understood_to(),
-            percent: self.percent.unwrap_or(0),
-            tag: self.tag.filter(|tag| !tag.is_empty()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct RevisionList {
-    #[serde(default)]
-    metadata: ListMetadata,
-    #[serde(default)]
-    items: Vec<WireRevision>,
-}
-
-#[derive(Deserialize, Default)]
-struct ListMetadata {
-    #[serde(rename = "continue")]
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WireRevision {
-    metadata: RevisionMetadata,
-    #[serde(default)]
-    spec: RevisionSpec,
-    #[serde(default)]
-    status: RevisionStatus,
-}
-
-#[derive(Deserialize)]
-struct RevisionMetadata {
-    name: String,
-    #[serde(rename = "creationTimestamp")]
-    created: String,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize, Default)]
-struct RevisionSpec {
-    #[serde(default)]
-    containers: Vec<Container>,
-}
-
-#[derive(Deserialize)]
-struct Container {
-    #[serde(default)]
-    image: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct RevisionStatus {
-    conditions: Vec<WireCondition>,
-    image_digest: Option<String>,
-}
-
-impl WireRevision {
-    /// A revision whose age cannot be read is no candidate for anything.
-    fn understood(self) -> Option<Revision> {
-        let created_at = chrono::DateTime::parse_from_rfc3339(&self.metadata.created).ok()?.to_utc();
-        let image = self.spec.containers.first().map_or("", |container| container.image.as_str());
-        let labels = &self.metadata.labels;
-        Some(Revision {
-            created_at,
-            ready: self
-                .status
-                .conditions
-                .iter()
-                .any(|condition| condition.kind == "Ready" && condition.status == "True"),
-            digest: self
-                .status
-                .image_digest
-                .as_deref()
-                .and_then(|image| image.split_once('@'))
-                .map(|(_, digest)| digest.into()),
-            commit: labels
-                .get("commit-sha")
-                .filter(|sha| !sha.is_empty())
-                .cloned()
-                .or_else(|| commit_tag(image)),
-            schema: labels.get("runback-schema").cloned(),
-            name: self.metadata.name,
-        })
-    }
-}
-
-/// The image's tag, when it is a commit hash.
-fn commit_tag(image: &str) -> Option<String> {
-    let name = image.split_once('@').map_or(image, |(name, _)| name);
-    let (_, tag) = name.rsplit_once('/')?.1.split_once(':')?;
-    let is_hash = (7..=40).contains(&tag.len()) && tag.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
-    // `20261122` is a date, not a commit: seven digits and no letter in a hash are one in 200.
-    let is_hash = is_hash && (tag.len() == 40 || tag.chars().any(|c| c.is_ascii_lowercase()));
-    is_hash.then(|| tag.to_owned())
 }
 
 #[cfg(test)]

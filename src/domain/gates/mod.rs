@@ -1,4 +1,6 @@
-//! The gates that weigh evidence.
+//! The gates, in the order in which they are passed.
+
+pub(super) mod doors;
 
 pub(super) mod culprit;
 
@@ -7,5 +9,7 @@ pub(crate) mod failing;
 pub(super) mod cause;
 
 pub(super) mod target;
+
+pub(super) mod limits;
 
 pub(super) mod preflight;

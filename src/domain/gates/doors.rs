@@ -1,0 +1,166 @@
+//! Gates `open`, `guarded`, `new` and `settled`: whether the alert is any of our business now.
+
+use chrono::TimeDelta;
+
+use crate::domain::afterwards::judge_target;
+use crate::domain::alert::{Alert, IncidentState};
+use crate::domain::decide::{Facts, Halt, Passage, Seen, Trail, Walked};
+use crate::domain::decision::{Outcome, Reason};
+use crate::domain::evidence::{Evidence, Verdict};
+use crate::domain::policy::{Policy, Rules};
+use crate::domain::record::{Phase, Record, Rollback};
+use crate::domain::service::{Service, ServiceName};
+use crate::domain::text;
+
+use super::failing;
+
+/// A message about a deploy in flight is worth repeating for this long after it was published.
+const SETTLE_FOR: TimeDelta = TimeDelta::minutes(5);
+
+const CLOSED: &str = "the incident is closed";
+
+/// A closed incident matters when we acted on it and nobody has reported yet how that ended. Monitoring also closes
+/// incidents whose data has stopped, so the evidence has to agree.
+pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
+    let nothing = || Err(Halt::ignore(Reason::Closed, CLOSED));
+    let Ok(((name, rules), _)) = guarded(facts.alert, facts.policy) else {
+        return trail.gate("open", nothing());
+    };
+    trail.service = Some(name.clone());
+    let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
+    let newest = seen.record.as_ref().ok().and_then(|record| record.rollbacks.first());
+    let ours = newest.filter(|rollback| {
+        let open_ended = matches!(rollback.phase, Phase::Switching | Phase::Told);
+        open_ended
+            && !rollback.incident.is_empty()
+            && rollback.incident == facts.alert.incident
+            && rollback.has_arrived(seen.service)
+    });
+    let Some(rollback) = ours else { return trail.gate("open", nothing()) };
+    let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
+    let Evidence::Read(readings) = history.evidence else { return trail.gate("open", nothing()) };
+    let judgement = judge_target(readings, rollback, rules);
+    let detail = failing::sentence(rules, readings.axis, &judgement, facts.now - rollback.at);
+    if judgement.verdict != Verdict::Healthy {
+        let detail = format!("{CLOSED}, but since the switch to {} {detail}", rollback.target);
+        return trail.gate("open", Err(Halt::ignore(Reason::Closed, detail)));
+    }
+    let detail = format!("{CLOSED}; since the switch to {} {detail}", rollback.target);
+    let outcome = Outcome::Recovered(Box::new((rollback.clone(), judgement)));
+    trail.gate("open", Err(Halt { outcome, reason: Reason::Recovered, detail }))
+}
+
+pub(in crate::domain) fn open(alert: &Alert) -> Passage<()> {
+    if alert.is_test {
+        return Err(Halt::notify(Reason::TestNotification, "this is a test notification; the wiring works"));
+    }
+    match &alert.state {
+        IncidentState::Open => Ok(((), "the incident is open".into())),
+        IncidentState::Closed => Err(Halt::ignore(Reason::Closed, CLOSED)),
+        IncidentState::Unknown(word) if word.is_empty() => Err(Halt::ignore(
+            Reason::UnknownState,
+            "the notification does not say whether the incident is open",
+        )),
+        IncidentState::Unknown(word) => Err(Halt::ignore(
+            Reason::UnknownState,
+            format!("the incident's state is {word:?}, neither open nor closed"),
+        )),
+    }
+}
+
+/// Which service is meant, and whether the policy lists it.
+pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a Rules)> {
+    let user = |key: &str| alert.policy_labels.get(key).filter(|value| !value.is_empty());
+    // Labels of other kinds of resources use the same names for other things.
+    let of_cloud_run = alert.resource_type == "cloud_run_revision" || alert.resource_type.is_empty();
+    let resource =
+        |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
+    let monitored = alert.resource_labels.get("project_id").filter(|value| !value.is_empty());
+    let project = resource("project_id").or_else(|| user("runback_project")).or(monitored);
+    let project = project.or(alert.scoping_project.as_ref()).filter(|value| !value.is_empty());
+    let region = resource("location").or_else(|| user("runback_location"));
+    let service = resource("service_name").or_else(|| user("runback_service"));
+
+    if !of_cloud_run && service.is_none() {
+        let kind = &alert.resource_type;
+        return Err(Halt::ignore(
+            Reason::NotGuarded,
+            format!("the alert is about a {kind}, not a Cloud Run service"),
+        ));
+    }
+    let missing: Vec<_> = [("project", project), ("region", region), ("service", service)]
+        .into_iter()
+        .filter_map(|(what, value)| value.is_none().then_some(what))
+        .collect();
+    let (Some(project), Some(region), Some(service)) = (project, region, service) else {
+        let detail =
+            format!("neither the alert nor its policy's user labels name the {}", missing.join(" and "));
+        return Err(Halt::notify(Reason::UnresolvedService, detail));
+    };
+    let name = ServiceName { project: project.clone(), region: region.clone(), service: service.clone() };
+    match policy.services.get(&name) {
+        Some(rules) => Ok(((name.clone(), rules), format!("the policy lists {name}"))),
+        None => Err(Halt::ignore(Reason::NotGuarded, format!("the policy does not list {name}"))),
+    }
+}
+
+/// Whether our record knows nothing of this incident or of its culprit.
+pub(in crate::domain) fn new<'a>(facts: &Facts<'_>, rules: &Rules, seen: &Seen<'a>) -> Passage<&'a Record> {
+    let Facts { alert, now, .. } = *facts;
+    let record = match seen.record {
+        Ok(record) => record,
+        Err(why) => {
+            let detail = format!("our record on the service cannot be read and is left alone: {why}");
+            return Err(Halt::notify(Reason::UnreadableRecord, detail));
+        }
+    };
+    let split = seen.service.split();
+    let newest = record.rollbacks.first();
+    // When somebody has put a rolled-back culprit into traffic again, it is a new case.
+    let same_culprit = newest.filter(|rollback| {
+        let still_ours = unfinished(rollback, seen.told) && rollback.is_wanted(seen.service);
+        alert.revision() == Some(rollback.culprit.as_str())
+            && (!split.contains_key(&rollback.culprit) || still_ours)
+    });
+    // An incident that began before the switch and names no revision is the outage that the switch was made for.
+    let same_outage = newest.filter(|rollback| {
+        let before = alert.started_at.is_some_and(|at| at <= rollback.at);
+        alert.revision().is_none() && before && now - rollback.at < text::delta(rules.cooldown)
+    });
+    let known = record.of_incident(&alert.incident).or(same_culprit).or(same_outage);
+    let Some(rollback) = known else {
+        let detail = match newest {
+            Some(rollback) => {
+                format!("another incident than the last one that was rolled back ({})", rollback.incident)
+            }
+            None => "no rollback of this service is on record".into(),
+        };
+        return Ok((record, detail));
+    };
+    let at = text::clock(rollback.at);
+    let detail = format!("{} was rolled back to {} at {at}", rollback.culprit, rollback.target);
+    if newest == Some(rollback) && unfinished(rollback, seen.told) {
+        let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
+        let outcome = Outcome::Resume(Box::new(rollback.clone()));
+        return Err(Halt { outcome, reason, detail: detail + "; not yet reported" });
+    }
+    Err(Halt::ignore(Reason::AlreadyHandled, detail))
+}
+
+fn unfinished(rollback: &Rollback, told: bool) -> bool {
+    rollback.phase == Phase::Switching && !told
+}
+
+pub(in crate::domain) fn settled(facts: &Facts<'_>, service: &Service) -> Passage<()> {
+    if !service.in_flight {
+        return Ok(((), "no deploy is in flight".into()));
+    }
+    let since = facts.published_at.or(facts.alert.started_at).unwrap_or(facts.now);
+    let waited = facts.now - since;
+    let (outcome, detail) = if waited < SETTLE_FOR {
+        (Outcome::Wait, "a deploy is in flight; decided when it has settled".into())
+    } else {
+        (Outcome::Notify, format!("a deploy is in flight and has not settled for {}", text::span(waited)))
+    };
+    Err(Halt { outcome, reason: Reason::DeployInProgress, detail })
+}

@@ -1,0 +1,58 @@
+//! Gates `allowed`, `schema` and `enforce`: what the policy permits.
+
+use chrono::TimeDelta;
+
+use crate::domain::decide::{Case, Halt, Passage};
+use crate::domain::decision::Reason;
+use crate::domain::policy::{Mode, Rules, SchemaRule};
+use crate::domain::service::Revision;
+use crate::domain::text;
+
+/// Cooldown and daily budget, by our record.
+pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
+    let Case { record, rules, now, .. } = *case;
+    if let Some(last) = record.rollbacks.first() {
+        let ago = now - last.at;
+        if ago < text::delta(rules.cooldown) {
+            let detail = format!(
+                "the last rollback ({} to {}) is {} old; the cooldown is {}",
+                last.culprit,
+                last.target,
+                text::span(ago),
+                text::duration(rules.cooldown)
+            );
+            return Err(Halt::notify(Reason::Cooldown, detail));
+        }
+    }
+    let today = record.rollbacks.iter().filter(|rollback| now - rollback.at < TimeDelta::hours(24)).count();
+    let most = rules.max_rollbacks_per_day;
+    let detail = format!("{today} of {most} automatic rollbacks in the last 24 h");
+    if today >= usize::try_from(most).unwrap_or(usize::MAX) {
+        return Err(Halt::notify(Reason::BudgetExhausted, detail + " are used up"));
+    }
+    Ok(((), detail))
+}
+
+pub(in crate::domain) fn schema(rules: &Rules, culprit: &Revision, target: &Revision) -> Passage<()> {
+    let name = |revision: &Revision| revision.schema.clone().unwrap_or_else(|| "none".into());
+    if culprit.schema == target.schema {
+        let detail = culprit
+            .schema
+            .as_ref()
+            .map_or("no schema labels".into(), |schema| format!("both need schema {schema}"));
+        return Ok(((), detail));
+    }
+    let detail =
+        format!("{} needs schema {}, {} needs {}", culprit.name, name(culprit), target.name, name(target));
+    match rules.schema {
+        SchemaRule::Allow => Ok(((), detail + "; the policy allows to cross it")),
+        SchemaRule::Block => Err(Halt::notify(Reason::SchemaFence, detail)),
+    }
+}
+
+pub(in crate::domain) fn enforce(rules: &Rules) -> Passage<()> {
+    match rules.mode {
+        Mode::Enforce => Ok(((), "the policy says to act".into())),
+        Mode::Observe => Err(Halt::notify(Reason::ObserveMode, "the policy says to observe only")),
+    }
+}
