@@ -38,7 +38,7 @@ pub struct CloudRun {
 pub struct ServiceDocument {
     /// What we understand.
     pub service: Service,
-    /// The annotation [`STATE`].
+    /// The annotation `runback.dev/state`.
     pub record: Option<String>,
     raw: Object,
     generation: i64,

@@ -158,7 +158,8 @@ impl Runback {
         }
     }
 
-    /// Writes how far a rollback has come; the traffic stays as it was read.
+    /// Writes how far a rollback has come; the traffic stays as it was read. Nothing is decided here, so a service that
+    /// has changed since is simply read again.
     pub(super) async fn record_phase(
         &self,
         document: &ServiceDocument,
@@ -166,11 +167,27 @@ impl Runback {
         phase: Phase,
         deadline: Instant,
     ) -> Result<(), CallError> {
+        let mut result = self.record_once(document, rollback, &phase, deadline).await;
+        for _ in 0..2 {
+            let Err(CallError::Conflict(_)) = result else { break };
+            let read = self.cloud_run.service(&document.service.name, deadline).await?;
+            result = self.record_once(&read, rollback, &phase, deadline).await;
+        }
+        result
+    }
+
+    async fn record_once(
+        &self,
+        document: &ServiceDocument,
+        rollback: &Rollback,
+        phase: &Phase,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
         let Ok(mut record) = record_json::parse(document.record.as_deref()) else { return Ok(()) };
         let Some(entry) = record.rollbacks.iter_mut().find(|entry| entry.id == rollback.id) else {
             return Ok(());
         };
-        entry.phase = phase;
+        entry.phase = phase.clone();
         let traffic = &document.service.spec_traffic;
         self.cloud_run.replace(document, traffic, &record_json::write(&record), deadline).await.map(|_| ())
     }

@@ -119,3 +119,21 @@ async fn the_image_that_culprit_and_target_share_is_not_quarantined() {
     assert_eq!(simulator.traffic(SERVICE), crate::harness::split([(GOOD, 100)]));
     runback.finish().await;
 }
+
+/// Cloud Run touches a service while it reconciles: that must not cost the note that people were told.
+#[tokio::test]
+async fn that_people_were_told_is_recorded_although_the_service_changed_meanwhile() {
+    let simulator = Simulator::with([k_back(0.4)]).await;
+    let mut runback = Launch::beside(&simulator).without("RUNBACK_TASKS_QUEUE").start().await;
+    simulator
+        .at("run.put")
+        .skip(1)
+        .does(|world| world.service(SERVICE).annotate("example.com/touched", "yes"));
+    let alert = Alert::on(&simulator, SERVICE);
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.record(SERVICE).unwrap()["rollbacks"][0]["phase"], "told");
+    runback.restart().await;
+    runback.deliver(&alert).await.is(200, "ignore", "already_handled");
+    assert_eq!(simulator.slack().len(), 1);
+    runback.finish().await;
+}
