@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 use tracing::Instrument;
 
 use crate::answer::{self, Answer};
@@ -30,8 +31,8 @@ const BODY_LIMIT: usize = 1024 * 1024;
 /// Seconds after which a message is worth delivering again.
 const RETRY_AFTER: &str = "10";
 
-/// Cloud Run kills an instance 10 seconds after SIGTERM.
-const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// Cloud Run kills an instance 10 seconds after SIGTERM; an answer takes 8 at most.
+const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 
 /// User and password of Monitoring's webhook channel.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct BasicAuth {
 struct App {
     runback: Arc<Runback>,
     webhook: Option<BasicAuth>,
+    /// Held for reading by whatever is in hand, also when its client has hung up.
+    in_hand: Arc<RwLock<()>>,
 }
 
 /// Serves until `stop`, then finishes what is in hand.
@@ -64,7 +67,14 @@ pub async fn serve(
         tracing::info!("stopping: finishing what is in hand");
         stopping.send(()).ok();
     };
-    let server = axum::serve(listener, router(App { runback, webhook })).with_graceful_shutdown(signal);
+    let in_hand = Arc::new(RwLock::new(()));
+    let app = App { runback, webhook, in_hand: in_hand.clone() };
+    let server = axum::serve(listener, router(app)).with_graceful_shutdown(signal);
+    let server = async {
+        let served = server.await;
+        drop(in_hand.write().await);
+        served
+    };
     // A client that never closes its connection must not hold up the end.
     let patience = async {
         if stopped.await.is_ok() {
@@ -96,8 +106,11 @@ async fn event(State(app): State<App>, headers: HeaderMap, body: Body) -> Respon
     let received = Received::now();
     let span = request_span(&headers);
     // In a task of its own: a client that hangs up does not stop a rollback half-way.
-    let work = async move { take(&app, &headers, body, received).await }.instrument(span);
-    finish(tokio::spawn(work)).await
+    let work = async move {
+        let _held = app.in_hand.clone().read_owned().await;
+        take(&app, &headers, body, received).await
+    };
+    finish(tokio::spawn(work.instrument(span))).await
 }
 
 async fn webhook(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
@@ -114,6 +127,7 @@ async fn task(State(app): State<App>, headers: HeaderMap, body: Body) -> Respons
     let received = Received::now();
     let span = request_span(&headers);
     let work = async move {
+        let _held = app.in_hand.clone().read_owned().await;
         let body = match body {
             Ok(body) => body,
             Err(rejection) => return unread(&rejection),

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::alert::{Alert, Envelope};
-use crate::harness::Launch;
+use crate::harness::{Launch, Runback};
 use crate::simulator::Simulator;
 use crate::situation::{
     BAD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back, one_story,
@@ -41,9 +41,8 @@ async fn sigterm_in_the_middle_of_a_rollback_finishes_it_and_ends_with_zero() {
     runback.finish().await;
 }
 
-#[tokio::test]
-async fn a_client_that_hangs_up_does_not_stop_the_rollback() {
-    let (simulator, runback, alert) = a_failing_deploy().await;
+/// Sends the alert, and hangs up while Runback reads.
+async fn hang_up(simulator: &Simulator, runback: &Runback, alert: &Alert) {
     simulator.at("run.revisions").takes(Duration::from_millis(300));
     let delivery = alert.wrapped(Envelope::Eventarc);
     let address = runback.url("").replace("http://", "");
@@ -54,10 +53,28 @@ async fn a_client_that_hangs_up_does_not_stop_the_rollback() {
     let head = format!("POST / HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}\r\n");
     stream.write_all(&[head.as_bytes(), &delivery.body].concat()).await.unwrap();
     until("the read", || !simulator.calls("run.revisions").is_empty()).await;
-    drop(stream);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_does_not_stop_the_rollback() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    hang_up(&simulator, &runback, &alert).await;
     until("the check", || !simulator.tasks().is_empty()).await;
     assert_rolled_back(&simulator);
     one_story(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_and_a_sigterm_do_not_stop_the_rollback() {
+    let (simulator, mut runback, alert) = a_failing_deploy().await;
+    hang_up(&simulator, &runback, &alert).await;
+    runback.terminate();
+    let status = runback.wait(Duration::from_secs(9)).await;
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    assert_rolled_back(&simulator);
+    one_story(&simulator);
+    assert_eq!(simulator.tasks().len(), 1);
     runback.finish().await;
 }
 

@@ -1,4 +1,4 @@
-//! The situations of the users' handbook and of the acceptance kit, whole.
+//! The situations of the users' handbook, whole.
 
 use crate::domain::alert::{IncidentState, Signal};
 use crate::domain::policy::Mode;
