@@ -102,8 +102,10 @@ struct Case<'a> {
     alert: &'a Alert,
     published_at: Option<DateTime<Utc>>,
     received: Received,
-    /// Whether this is a warning's second judgement.
+    /// Whether a warning's patience is over.
     deadline_passed: bool,
+    /// Whether this is an alert's second judgement; there is no third.
+    second_look: bool,
 }
 
 /// A service that was read and decided about.
@@ -136,8 +138,14 @@ impl Runback {
             Content::Alert(alert) => alert,
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
-        self.answer(&Case { alert, published_at: delivery.published_at, received, deadline_passed: false })
-            .await
+        self.answer(&Case {
+            alert,
+            published_at: delivery.published_at,
+            received,
+            deadline_passed: false,
+            second_look: false,
+        })
+        .await
     }
 
     /// Answers one alert: what it decides alone, or what the service shows when its turn has come.
@@ -173,7 +181,7 @@ impl Runback {
         history: Option<History<'a>>,
         probes: &'a [Probed],
     ) -> Facts<'a> {
-        let Case { alert, published_at, received, deadline_passed } = *case;
+        let Case { alert, published_at, received, deadline_passed, .. } = *case;
         Facts {
             alert,
             policy: &self.policy,

@@ -30,6 +30,10 @@ const NEXT_LOOK: Duration = Duration::from_secs(3 * 60);
 /// After so many looks people are told that nothing could be told.
 const MOST_LOOKS: u32 = 5;
 
+/// An alert that nothing could be told of is judged once more after this long: Monitoring sends it only once, and what
+/// has failed for four of ten minutes when it comes may have failed for nine by then.
+pub(super) const ONCE_MORE: Duration = Duration::from_secs(5 * 60);
+
 /// A warning is judged again after this long (the users' handbook: to be decided within 30 minutes).
 pub(super) const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
@@ -50,8 +54,8 @@ pub(super) struct Task {
 enum What {
     /// Judge a rollback's target.
     Check(Check),
-    /// Judge a warning's culprit again.
-    Deadline { incident: String, revision: Option<String> },
+    /// Judge an alert again: a warning whose patience is over, or one that came too early to tell.
+    Judge { incident: String, revision: Option<String>, slowness: bool, deadline: bool },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -82,10 +86,11 @@ impl Task {
         Self::on(name, thread, What::Check(Check { rollback, look: 1, slowness, told }))
     }
 
-    /// The end of a warning's patience.
-    pub(super) fn deadline(name: &ServiceName, alert: &Alert) -> Self {
-        let revision = alert.revision().map(str::to_owned);
-        Self::on(name, None, What::Deadline { incident: alert.incident.clone(), revision })
+    /// A second judgement; with `deadline`, the end of a warning's patience.
+    pub(super) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
+        let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
+        let slowness = alert.signal == Signal::Latency;
+        Self::on(name, None, What::Judge { incident, revision, slowness, deadline })
     }
 
     /// As it travels.
@@ -115,9 +120,16 @@ impl Runback {
                 };
                 self.check(&task, check, &name, rules, received).await
             }
-            What::Deadline { incident, revision } => {
-                let alert = warned_of(&name, incident, revision.as_deref());
-                let case = Case { alert: &alert, published_at: None, received, deadline_passed: true };
+            What::Judge { incident, revision, slowness, deadline } => {
+                let signal = if *slowness { Signal::Latency } else { Signal::Errors };
+                let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
+                let case = Case {
+                    alert: &alert,
+                    published_at: None,
+                    received,
+                    deadline_passed: *deadline,
+                    second_look: true,
+                };
                 match self.answer(&case).await {
                     Ending::Decided(decision) => Ok(decision.to_string()),
                     Ending::Later(why) => Err(why),
@@ -258,8 +270,8 @@ impl Runback {
     }
 }
 
-/// The alert that a warning was about, as far as judging it again needs it.
-fn warned_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
+/// The alert that a task is about, as far as judging it again needs it.
+fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
     let mut labels = BTreeMap::from([
         ("project_id".to_owned(), name.project.clone()),
         ("location".to_owned(), name.region.clone()),
@@ -270,7 +282,6 @@ fn warned_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Aler
         state: IncidentState::Open,
         resource_type: "cloud_run_revision".into(),
         resource_labels: labels,
-        signal: Signal::Errors,
         ..Alert::known_by(incident)
     }
 }

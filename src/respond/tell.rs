@@ -5,9 +5,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
-use super::follow_up::{DEADLINE, Task};
+use super::follow_up::{DEADLINE, ONCE_MORE, Task};
 use super::{Case, Ending, Runback};
 use crate::clients::slack::Posted;
+use crate::domain::alert::Signal;
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
@@ -29,8 +30,8 @@ impl Runback {
         service_url: Option<&str>,
     ) -> Ending {
         let mut decision = decision;
-        if decision.reason == Reason::Warning {
-            self.set_deadline(case, &mut decision).await;
+        if !case.second_look {
+            self.plan_second_look(case, &mut decision).await;
         }
         // Whoever was warned is told that nothing follows, too.
         let wanted = decision.outcome == Outcome::Notify || case.deadline_passed;
@@ -98,19 +99,24 @@ impl Runback {
         told
     }
 
-    /// A warning is judged again when its deadline comes, and says so.
-    async fn set_deadline(&self, case: &Case<'_>, decision: &mut Decision) {
+    /// A warning is judged again when its deadline comes, and what nothing could be told of is judged once more; the
+    /// decision says so.
+    async fn plan_second_look(&self, case: &Case<'_>, decision: &mut Decision) {
+        let in_requests = matches!(case.alert.signal, Signal::Errors | Signal::Latency);
+        let (kind, wait, words) = match decision.reason {
+            Reason::Warning => ("warning", DEADLINE, "; judged again in 30 min, then rolled back or not"),
+            Reason::Inconclusive if in_requests => ("again", ONCE_MORE, "; judged once more in 5 min"),
+            _ => return,
+        };
         let (Some(tasks), Some(name)) = (&self.tasks, &decision.service) else { return };
         let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let id: String = format!("warning-{}-{}-{}", name.region, name.service, decision.incident)
-            .chars()
-            .map(word)
-            .collect();
-        let due = case.received.time() + DEADLINE;
-        let body = Task::deadline(name, case.alert).body();
-        match tasks.create(&id, &body, due, case.received.deadline()).await {
-            Ok(()) => decision.add("; judged again in 30 min, then rolled back or not"),
-            Err(error) => tracing::error!(%error, "the warning's deadline cannot be planned"),
+        let ServiceName { project, region, service } = name;
+        let id = format!("{kind}-{project}-{region}-{service}-{}", decision.incident);
+        let id: String = id.chars().map(word).take(500).collect();
+        let body = Task::judge(name, case.alert, decision.reason == Reason::Warning).body();
+        match tasks.create(&id, &body, case.received.time() + wait, case.received.deadline()).await {
+            Ok(()) => decision.add(words),
+            Err(error) => tracing::error!(%error, "a second judgement cannot be planned"),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use crate::alert::Alert;
 use crate::harness::{Launch, assert_nothing_is_touched};
-use crate::simulator::{Revision, Simulator, hours, minutes};
+use crate::simulator::{NOW, Revision, Served, Service, Simulator, days, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, k_back, moves, under_policy,
+    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, k_back, moves,
+    under_policy,
 };
 use serde_json::json;
 
@@ -135,5 +136,44 @@ async fn that_people_were_told_is_recorded_although_the_service_changed_meanwhil
     runback.restart().await;
     runback.deliver(&alert).await.is(200, "ignore", "already_handled");
     assert_eq!(simulator.slack().len(), 1);
+    runback.finish().await;
+}
+
+/// It served well for an hour and has failed for four minutes when its only alert comes.
+#[tokio::test]
+async fn an_alert_that_comes_too_early_to_tell_is_judged_once_more() {
+    let culprit = Revision::named(BAD)
+        .age(minutes(60))
+        .errors(0.9)
+        .served(Served::ago(minutes(60)..minutes(4)).errors(0.0))
+        .served(minutes(4)..NOW);
+    let service = Service::named(SERVICE)
+        .revision(culprit)
+        .revision(Revision::named(GOOD).age(days(3)).served(days(3)..minutes(60)));
+    let (simulator, mut runback, alert) = a_world_with(service).await;
+    runback.deliver(&alert).await.is(200, "ignore", "inconclusive");
+    assert_eq!((simulator.slack().len(), simulator.tasks().len(), moves(&simulator)), (0, 1, 0));
+    simulator.advance(minutes(5));
+    runback.restart().await;
+    runback.deliver_due_tasks().await;
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_spike_is_judged_twice_and_then_left_alone() {
+    let culprit = Revision::named(BAD)
+        .age(minutes(60))
+        .served(minutes(60)..minutes(4))
+        .served(Served::ago(minutes(4)..minutes(3)).errors(1.0))
+        .served(minutes(3)..NOW);
+    let service = Service::named(SERVICE)
+        .revision(culprit)
+        .revision(Revision::named(GOOD).age(days(3)).served(days(3)..minutes(60)));
+    let (simulator, runback, alert) = a_world_with(service).await;
+    runback.deliver(&alert).await.is(200, "ignore", "inconclusive");
+    simulator.advance(minutes(5));
+    runback.deliver_due_tasks().await;
+    assert_eq!((simulator.slack().len(), simulator.tasks().len(), moves(&simulator)), (0, 0, 0));
     runback.finish().await;
 }
