@@ -25,7 +25,7 @@ use crate::domain::decide::{Answer, Facts, History, Seen, decide};
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
-use crate::domain::record::{Phase, Record, Rollback};
+use crate::domain::record::{Record, Rollback};
 use crate::domain::service::{Revision, ServiceName};
 use crate::notice::Afterwards;
 use memory::Memory;
@@ -239,9 +239,8 @@ impl Runback {
                 }
                 Outcome::Recovered(end) => {
                     let (rollback, judgement) = &**end;
-                    let (phase, verdict) = (Phase::Recovered, Afterwards::Recovered);
-                    let told =
-                        self.report(document, rollback, phase, verdict, judgement, None, case.received).await;
+                    let verdict = Afterwards::Recovered;
+                    let told = self.report(document, rollback, verdict, judgement, None, case.received).await;
                     return Ok(
                         told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
                     );

@@ -11,6 +11,8 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
+use super::http::{retry_after, told};
+
 const SCOPES: &[&str] = &["https://www.googleapis.com/auth/cloud-platform"];
 
 /// One try of a read may take this long; then there is time for another within the call's deadline.
@@ -162,28 +164,11 @@ impl Google {
         };
         let (status, pause, body) = match timeout_at(end, exchange).await {
             Ok(Ok(answer)) => answer,
-            // The URL holds no secret, but makes a long sentence longer.
-            Ok(Err(error)) => return Err((CallError::Unavailable(chain(&error.without_url())), None)),
+            Ok(Err(error)) => return Err((CallError::Unavailable(told(error)), None)),
             Err(_) => return Err((CallError::Unavailable("no answer in time".into()), None)),
         };
         if status.is_success() { Ok(body) } else { Err((failure(status, &body, call.permission), pause)) }
     }
-}
-
-fn retry_after(answer: &reqwest::Response) -> Option<Duration> {
-    let seconds = answer.headers().get("Retry-After")?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-/// reqwest's own text stops before the reason.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Google's error body, as JSON APIs write it.

@@ -1,5 +1,7 @@
 //! Everything that can fail: what leaves the process over the network.
 
+mod http;
+
 pub mod google;
 
 pub mod cloud_run;

@@ -6,12 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::http::{retry_after, told};
 use crate::domain::text;
 use crate::notice::Message;
 
@@ -201,20 +201,10 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
 
 /// A connection that failed; without the address, which may be the secret.
 fn lost(error: reqwest::Error) -> Failure {
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        why += &format!(": {error}");
-        cause = error.source();
-    }
     // What cannot even be sent will not be sent by trying again.
-    if error.is_builder() { Failure::Final(why) } else { Failure::Passing { why, retry_after: None } }
-}
-
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let finally = error.is_builder();
+    let why = told(error);
+    if finally { Failure::Final(why) } else { Failure::Passing { why, retry_after: None } }
 }
 
 fn described(status: StatusCode, answer: &str) -> String {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::alert::{Alert, IncidentState};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
-use super::evidence::{self, Evidence, Sample};
+use super::evidence::{self, Evidence, Sample, Totals};
 pub use super::gates::failing::{axis as axis_of, threshold as limit_of};
 use super::gates::preflight::Preflight;
 use super::gates::{cause, culprit, doors, failing, limits, preflight, target};
@@ -125,9 +125,13 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     trail.gate("settled", doors::settled(facts, seen.service))?;
     let Some(History { revisions, evidence }) = facts.history else { return Ok(Walked::NeedsHistory) };
 
-    let deadline_passed = facts.deadline_passed;
+    let (deadline_passed, service) = (facts.deadline_passed, seen.service);
+    let totals = match evidence {
+        Evidence::Read(readings) => readings.totals(),
+        Evidence::Unreadable { .. } => Totals::new(),
+    };
     let case =
-        Case { alert, rules, now, deadline_passed, service: seen.service, record, revisions, evidence };
+        Case { alert, rules, now, deadline_passed, service, record, revisions, evidence, totals: &totals };
     let culprit = trail.gate("culprit", culprit::find(&case))?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
@@ -163,9 +167,19 @@ pub(super) struct Case<'a> {
     pub(super) record: &'a Record,
     pub(super) revisions: &'a [Revision],
     pub(super) evidence: &'a Evidence,
+    /// The service's requests, added up once.
+    totals: &'a Totals,
 }
 
 impl<'a> Case<'a> {
+    /// A revision's real traffic in Monitoring's history; nothing when that could not be read.
+    pub(super) fn real_traffic(&self, revision: &str) -> Vec<Sample> {
+        match self.evidence {
+            Evidence::Read(readings) => readings.real_traffic(revision, self.totals),
+            Evidence::Unreadable { .. } => Vec::new(),
+        }
+    }
+
     /// The share of bad requests that counts as failing: the warning's, once its deadline has passed.
     pub(super) fn limit(&self) -> f64 {
         let axis = axis_of(self.alert.signal);

@@ -29,6 +29,9 @@ pub struct Sample {
     pub bad: u64,
 }
 
+/// Requests of all revisions by the beginning of a sample.
+pub type Totals = BTreeMap<DateTime<Utc>, u64>;
+
 /// Samples by revision, oldest first. Times without requests have no sample.
 pub type Samples = BTreeMap<String, Vec<Sample>>;
 
@@ -59,6 +62,10 @@ pub struct Readings {
 
 /// 95 % two-sided.
 const Z: f64 = 1.959_963_984_540_054;
+
+/// A revision takes real traffic from the first time that this share of the service's requests is its own.
+/// A pipeline's probes on a tag at 0 % come long before that and are fewer.
+const REAL_SHARE: f64 = 0.01;
 
 /// Fewer bad requests than this never convict.
 pub const MIN_BAD: u64 = 3;
@@ -159,6 +166,26 @@ pub fn since(samples: &[Sample], moment: DateTime<Utc>) -> Vec<Sample> {
 }
 
 impl Readings {
+    /// The service's requests by the beginning of a sample.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::new();
+        for sample in self.samples.values().flatten() {
+            *totals.entry(sample.start).or_default() += sample.requests;
+        }
+        totals
+    }
+
+    /// A revision's samples that are real traffic: not the few requests that a tag at 0 % gets.
+    #[must_use]
+    pub fn real_traffic(&self, revision: &str, totals: &Totals) -> Vec<Sample> {
+        let real = |sample: &&Sample| {
+            let all = totals.get(&sample.start).copied().unwrap_or(sample.requests);
+            ratio(sample.requests, all) >= REAL_SHARE
+        };
+        self.of(revision).iter().filter(real).copied().collect()
+    }
+
     /// A revision's samples on the incident's axis; empty when it had no requests.
     #[must_use]
     pub fn of(&self, revision: &str) -> &[Sample] {

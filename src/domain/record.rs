@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::service::Service;
+use super::service::{Service, Split};
 
 /// Our memory: the rollbacks, newest first, and the revisions that must not come back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -105,33 +105,48 @@ impl Record {
 }
 
 impl Rollback {
-    /// Whether the service's spec still asks for what this rollback wrote: the target serves, the culprit does not.
+    /// Whether nobody has judged yet how it ended.
+    #[must_use]
+    pub fn awaits_verdict(&self) -> bool {
+        matches!(self.phase, Phase::Switching | Phase::Told)
+    }
+
+    /// Whether the service's spec still asks for what this rollback wrote.
     #[must_use]
     pub fn is_wanted(&self, service: &Service) -> bool {
-        let split = service.spec_split();
+        self.holds_in(&service.spec_split())
+    }
+
+    /// Whether the service's status shows what this rollback wrote.
+    #[must_use]
+    pub fn has_arrived(&self, service: &Service) -> bool {
+        self.holds_in(&service.split())
+    }
+
+    /// The target serves, the culprit does not any more once everything has moved.
+    fn holds_in(&self, split: &Split) -> bool {
         split.contains_key(&self.target) && (self.step < 100 || !split.contains_key(&self.culprit))
     }
 
     /// The split that it led to: the culprit's share at the target.
     #[must_use]
     pub fn to(&self) -> Vec<Share> {
-        let mut to: Vec<Share> = Vec::new();
-        for share in &self.from {
-            let revision = if share.revision == self.culprit { &self.target } else { &share.revision };
-            match to.iter_mut().find(|known| known.revision == *revision) {
-                Some(known) => known.percent += share.percent,
-                None => to.push(Share { revision: revision.clone(), percent: share.percent }),
-            }
-        }
-        to
+        moved(&self.from, &self.culprit, &self.target)
     }
+}
 
-    /// Whether the service's status shows what this rollback wrote: the culprit without traffic, the target with.
-    #[must_use]
-    pub fn has_arrived(&self, service: &Service) -> bool {
-        let split = service.split();
-        split.contains_key(&self.target) && (self.step < 100 || !split.contains_key(&self.culprit))
+/// A split after the culprit's share has gone to the target.
+#[must_use]
+pub fn moved(from: &[Share], culprit: &str, target: &str) -> Vec<Share> {
+    let mut to: Vec<Share> = Vec::new();
+    for share in from {
+        let revision = if share.revision == culprit { target } else { &share.revision };
+        match to.iter_mut().find(|known| known.revision == revision) {
+            Some(known) => known.percent += share.percent,
+            None => to.push(Share { revision: revision.to_owned(), percent: share.percent }),
+        }
     }
+    to
 }
 
 #[cfg(test)]

@@ -84,15 +84,19 @@ pub struct Revision {
 pub type Split = BTreeMap<String, u8>;
 
 impl Service {
-    /// How requests are to be split, by the spec, with LATEST resolved.
+    /// How requests are split now, by the status.
+    #[must_use]
+    pub fn split(&self) -> Split {
+        added_up(&self.status_traffic, |to| match to {
+            Destination::Revision(name) => Some(name),
+            Destination::Latest => None,
+        })
+    }
+
+    /// How requests are to be split, by the spec, with LATEST resolved; under no name, when it means nothing yet.
     #[must_use]
     pub fn spec_split(&self) -> Split {
-        let mut split = Split::new();
-        for target in self.spec_traffic.iter().filter(|target| target.percent > 0) {
-            *split.entry(self.resolve(&target.to).unwrap_or_default().to_owned()).or_insert(0) +=
-                target.percent;
-        }
-        split
+        added_up(&self.spec_traffic, |to| Some(self.resolve(to).unwrap_or_default()))
     }
 
     /// The revision that a destination means; nothing when no revision is ready.
@@ -103,16 +107,15 @@ impl Service {
             Destination::Revision(name) => Some(name),
         }
     }
+}
 
-    /// How requests are split now, by the status.
-    #[must_use]
-    pub fn split(&self) -> Split {
-        let mut split = Split::new();
-        for target in &self.status_traffic {
-            if let (Destination::Revision(name), true) = (&target.to, target.percent > 0) {
-                *split.entry(name.clone()).or_insert(0) += target.percent;
-            }
+/// Percent by name, without the zeros and what has no name.
+fn added_up<'a>(targets: &'a [TrafficTarget], name: impl Fn(&'a Destination) -> Option<&'a str>) -> Split {
+    let mut split = Split::new();
+    for target in targets.iter().filter(|target| target.percent > 0) {
+        if let Some(name) = name(&target.to) {
+            *split.entry(name.to_owned()).or_insert(0) += target.percent;
         }
-        split
     }
+    split
 }

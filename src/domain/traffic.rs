@@ -9,14 +9,13 @@ pub const PROBE_TAG: &str = "runback-probe";
 /// The spec's traffic list after the plan.
 ///
 /// Entries that the plan does not concern stay as they are: other shares, LATEST where it is not the culprit, and
-/// every tag but our own with what it points at. When the status differs from the spec (a rollout that failed), the percentages
-/// come from the status, on which the plan was made.
+/// every tag but our own with what it points at. When the status differs from the spec (a rollout that failed), the
+/// percentages come from the status, on which the plan was made.
 #[must_use]
 pub fn after(service: &Service, plan: &Plan) -> Vec<TrafficTarget> {
-    let resolve = |target: &TrafficTarget| service.resolve(&target.to).map(str::to_owned);
     let in_step = service.spec_split() == service.split();
-    let stays =
-        |target: &TrafficTarget| in_step && resolve(target).as_deref() != Some(plan.culprit.name.as_str());
+    let culprit = plan.culprit.name.as_str();
+    let stays = |target: &TrafficTarget| in_step && service.resolve(&target.to) != Some(culprit);
 
     let mut list = Vec::new();
     for target in service.spec_traffic.iter().filter(|target| !is_ours(target)) {
@@ -30,7 +29,7 @@ pub fn after(service: &Service, plan: &Plan) -> Vec<TrafficTarget> {
     for share in &plan.to {
         let already: u8 = list
             .iter()
-            .filter(|target| resolve(target).as_deref() == Some(share.revision.as_str()))
+            .filter(|target| service.resolve(&target.to) == Some(share.revision.as_str()))
             .map(|target| target.percent)
             .sum();
         let to = Destination::Revision(share.revision.clone());

@@ -6,7 +6,7 @@ use super::next::{Step, release};
 use super::words::{name, split_command};
 use super::{Draft, Message, listed, sections};
 use crate::domain::evidence::{Judgement, Verdict};
-use crate::domain::record::Rollback;
+use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::text;
 
@@ -22,6 +22,16 @@ pub enum Afterwards {
 }
 
 impl Afterwards {
+    /// The phase in which it leaves the rollback.
+    #[must_use]
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Recovered => Phase::Recovered,
+            Self::NotHelped => Phase::NotHelped,
+            Self::Unjudged => Phase::Unjudged,
+        }
+    }
+
     /// The reason code.
     #[must_use]
     pub fn code(self) -> &'static str {

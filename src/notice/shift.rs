@@ -39,18 +39,13 @@ impl<'a> Shift<'a> {
         let Outcome::Resume(rollback) = &decision.outcome else {
             return None;
         };
-        let moved = |share: &Share| Share {
-            revision: if share.revision == rollback.culprit { &rollback.target } else { &share.revision }
-                .clone(),
-            percent: share.percent,
-        };
         Some(Self {
             culprit: &rollback.culprit,
             target: &rollback.target,
             commits: [None, None],
             unproven: false,
             from: &rollback.from,
-            to: (rollback.step >= 100).then(|| rollback.from.iter().map(moved).collect()),
+            to: (rollback.step >= 100).then(|| rollback.to()),
             step: rollback.step,
         })
     }

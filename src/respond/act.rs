@@ -105,8 +105,12 @@ impl Runback {
             }
         };
         // Another process may have taken the rollback over while the status took its time.
-        if case.received.time() - rollback.at > OWNED_FOR && self.is_told(&rollback, &document, until).await {
-            return Ok(Ending::Decided(Box::new(decision)));
+        if case.received.time() - rollback.at > OWNED_FOR {
+            let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
+            let now = record.rollbacks.iter().find(|entry| entry.id == rollback.id).unwrap_or(&rollback);
+            if self.is_told(now, until).await {
+                return Ok(Ending::Decided(Box::new(decision)));
+            }
         }
         let url = document.service.url.clone();
         let looks_again = self.tasks.is_some();

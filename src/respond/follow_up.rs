@@ -153,7 +153,7 @@ impl Runback {
         let Some(rollback) = record.ok().and_then(|record| record.rollbacks.into_iter().next()) else {
             return Ok("nothing: the record cannot be read or is empty".into());
         };
-        if rollback.id != check.rollback || !matches!(rollback.phase, Phase::Switching | Phase::Told) {
+        if rollback.id != check.rollback || !rollback.awaits_verdict() {
             return Ok(format!("nothing: {} is over", check.rollback));
         }
         if !rollback.is_wanted(&document.service) {
@@ -178,16 +178,16 @@ impl Runback {
         let evidence = self.monitoring.evidence(name, axis, rules, now, deadline).await;
         let Evidence::Read(readings) = evidence else { return Err("Monitoring cannot be read".into()) };
         let judgement = judge_target(&readings, &rollback, rules);
-        let (phase, verdict) = match judgement.verdict {
-            Verdict::Confirmed => (Phase::NotHelped, Afterwards::NotHelped),
-            Verdict::Healthy => (Phase::Recovered, Afterwards::Recovered),
+        let verdict = match judgement.verdict {
+            Verdict::Confirmed => Afterwards::NotHelped,
+            Verdict::Healthy => Afterwards::Recovered,
             _ if check.look < MOST_LOOKS => {
                 return self.look_again(task, check, &rollback, &document, received).await;
             }
-            _ => (Phase::Unjudged, Afterwards::Unjudged),
+            _ => Afterwards::Unjudged,
         };
         let thread = task.thread.as_deref();
-        self.report(&document, &rollback, phase, verdict, &judgement, thread, received).await
+        self.report(&document, &rollback, verdict, &judgement, thread, received).await
     }
 
     async fn look_again(
@@ -223,7 +223,7 @@ impl Runback {
         document: &ServiceDocument,
         received: Received,
     ) -> bool {
-        if self.is_told(rollback, document, received.deadline()).await {
+        if self.is_told(rollback, received.deadline()).await {
             return true;
         }
         let alert = Alert::known_by(&rollback.incident);
@@ -240,15 +240,10 @@ impl Runback {
     }
 
     /// Tells how a rollback ended, then records it: who finds it recorded does not tell again.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a different thing, and only two callers name them"
-    )]
     pub(super) async fn report(
         &self,
         document: &ServiceDocument,
         rollback: &Rollback,
-        phase: Phase,
         verdict: Afterwards,
         judgement: &Judgement,
         thread: Option<&str>,
@@ -256,13 +251,10 @@ impl Runback {
     ) -> Result<String, String> {
         let after = received.time() - rollback.at;
         let message = notice::afterwards(&document.service.name, rollback, verdict, judgement, after);
-        if self.memory.first_post(&rollback.id, verdict.code())
-            && self.tell(&message, thread, received.deadline()).await.is_none()
-        {
-            self.memory.forget_post(&rollback.id, verdict.code());
+        if !self.tell_once((&rollback.id, verdict.code()), || &message, thread, received.deadline()).await {
             return Err("Slack could not be told".into());
         }
-        self.record_phase(document, rollback, phase, received.deadline())
+        self.record_phase(document, rollback, verdict.phase(), received.deadline())
             .await
             .map_err(|error| error.to_string())?;
         tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);

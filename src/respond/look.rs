@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Case, Look, Runback, TELL, check_task};
-use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
 use crate::domain::probe::Probed;
@@ -55,7 +54,7 @@ impl Runback {
         };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
         let told = match record.as_ref().ok().and_then(|record| record.rollbacks.first()) {
-            Some(newest) => self.is_told(newest, &document, deadline).await,
+            Some(newest) => self.is_told(newest, deadline).await,
             None => false,
         };
         // The decision is about the service as it was read, also when a probe has meanwhile tagged it.
@@ -83,17 +82,10 @@ impl Runback {
         Ok(Look { decision: *decision, document, record, revisions })
     }
 
-    /// Whether people have been told of a rollback: the record says so, we did it ourselves, or the check that is
-    /// planned after that is planned.
-    pub(super) async fn is_told(
-        &self,
-        rollback: &Rollback,
-        document: &ServiceDocument,
-        deadline: Instant,
-    ) -> bool {
-        let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
-        let phase = record.rollbacks.iter().find(|entry| entry.id == rollback.id).map(|entry| &entry.phase);
-        if phase.is_some_and(|phase| *phase != Phase::Switching) || self.memory.told(&rollback.id) {
+    /// Whether people have been told of a rollback, as it is on record now: its phase says so, we did it ourselves, or
+    /// the check that is planned after that is planned.
+    pub(super) async fn is_told(&self, rollback: &Rollback, deadline: Instant) -> bool {
+        if rollback.phase != Phase::Switching || self.memory.told(&rollback.id) {
             return true;
         }
         let Some(tasks) = &self.tasks else { return false };

@@ -1,5 +1,6 @@
 //! Telling people, once.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -29,36 +30,30 @@ impl Runback {
         decision: Decision,
         service_url: Option<&str>,
     ) -> Ending {
+        let deadline = case.received.deadline();
         let mut decision = decision;
         if !case.second_look {
             self.plan_second_look(case, &mut decision).await;
         }
         // Whoever was warned is told that nothing follows, too.
         let wanted = decision.outcome == Outcome::Notify || case.deadline_passed;
-        match decision.outcome {
-            Outcome::Wait => return Ending::Later(decision.headline()),
-            _ if wanted && self.is_news(&decision) => {
-                let notice = Notice {
-                    decision: &decision,
-                    alert: case.alert,
-                    service_url,
-                    arrival: Arrival::NothingMoved,
-                    looks_again: false,
-                };
-                if self.tell(&notice::render(&notice), None, case.received.deadline()).await.is_none() {
-                    self.memory.forget_post(&subject(&decision), decision.reason.code());
-                }
+        if decision.outcome == Outcome::Wait {
+            return Ending::Later(decision.headline());
+        }
+        if wanted {
+            let (arrival, looks_again) = (Arrival::NothingMoved, false);
+            let notice = Notice { decision: &decision, alert: case.alert, service_url, arrival, looks_again };
+            // The console's test has the same incident each time, and whoever presses the button wants to see it.
+            if decision.reason == Reason::TestNotification {
+                self.tell(&notice::render(&notice), None, deadline).await;
+            } else {
+                let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+                let subject = format!("{service} {}", decision.incident);
+                let news = (subject.as_str(), decision.reason.code());
+                self.tell_once(news, || notice::render(&notice), None, deadline).await;
             }
-            _ => {}
         }
         Ending::Decided(Box::new(decision))
-    }
-
-    /// Whether nobody has been told yet. The console's test has the same incident each time, and whoever presses the
-    /// button wants to see the message.
-    fn is_news(&self, decision: &Decision) -> bool {
-        decision.reason == Reason::TestNotification
-            || self.memory.first_post(&subject(decision), decision.reason.code())
     }
 
     /// Cloud Run refuses us. People hear once which permission is missing; the message comes again for an hour.
@@ -69,13 +64,9 @@ impl Runback {
         message: &str,
         permission: &str,
     ) -> Ending {
-        if self.memory.first_post(&name.to_string(), permission) {
-            let account = self.account.as_deref();
-            let text = notice::permission_denied(name, Some(permission), account, &case.alert.incident);
-            if self.tell(&text, None, case.received.deadline()).await.is_none() {
-                self.memory.forget_post(&name.to_string(), permission);
-            }
-        }
+        let (subject, account) = (name.to_string(), self.account.as_deref());
+        let text = || notice::permission_denied(name, Some(permission), account, &case.alert.incident);
+        self.tell_once((&subject, permission), text, None, case.received.deadline()).await;
         let since = case.published_at.or(case.alert.started_at).unwrap_or(case.received.at);
         let why = format!("Cloud Run refuses us, the permission {permission} is missing: {message}");
         if case.received.at - since < DENIED_FOR {
@@ -120,6 +111,24 @@ impl Runback {
         }
     }
 
+    /// Tells what about a subject has not been told yet, once per process. False: people have still not been told.
+    pub(super) async fn tell_once<M: Borrow<notice::Message>>(
+        &self,
+        (subject, what): (&str, &str),
+        message: impl FnOnce() -> M,
+        thread: Option<&str>,
+        deadline: Instant,
+    ) -> bool {
+        if !self.memory.first_post(subject, what) {
+            return true;
+        }
+        let told = self.tell(message().borrow(), thread, deadline).await.is_some();
+        if !told {
+            self.memory.forget_post(subject, what);
+        }
+        told
+    }
+
     /// What came of telling Slack; nothing when it failed, which is logged and stops nothing. Without Slack the log is
     /// what people read.
     pub(super) async fn tell(
@@ -138,10 +147,4 @@ impl Runback {
             }
         }
     }
-}
-
-/// What a decision is about, for not telling it twice.
-fn subject(decision: &Decision) -> String {
-    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
-    format!("{service} {}", decision.incident)
 }

@@ -12,17 +12,13 @@ use crate::domain::text;
 
 use super::failing::judge_revision;
 
-/// A revision takes real traffic from the first time that this share of the service's requests is its own.
-/// A pipeline's probes on a tag at 0 % come long before that and are fewer.
-const REAL_SHARE: f64 = 0.01;
-
 /// How much of a revision's life before the switch is compared with the culprit.
 const BEFORE: TimeDelta = TimeDelta::minutes(10);
 
 /// Passes with the moment from which the culprit took traffic.
 pub(in crate::domain) fn deployed_recently(case: &Case<'_>, culprit: &Revision) -> Passage<DateTime<Utc>> {
     let name = &culprit.name;
-    let first = readings(case).and_then(|readings| first_traffic(readings, name));
+    let first = readings(case).and_then(|readings| first_traffic(case, readings, name));
     let (began, verb) = first.map_or((culprit.created_at, "was created"), |at| (at, "began to take traffic"));
     let incident = case.incident_began();
     let limit = text::duration(case.rules.deploy_window);
@@ -62,7 +58,7 @@ pub(in crate::domain) fn caused_by_it(
     let (mut name, mut switch) = (culprit.name.as_str(), began);
     let mut skipped = Vec::new();
     while let Some(before) = predecessor(case, readings, name, switch) {
-        let samples = &real_traffic(readings, before);
+        let samples = &case.real_traffic(before);
         let handed_over = handed_over(samples, readings.of(name)).map_or(switch, |end| end.max(switch));
         // With little traffic a few failures are enough to hold back: here doubt speaks for the culprit.
         let last = evidence::judge(&last_minutes(samples, handed_over), bar, evidence::MIN_BAD);
@@ -93,19 +89,6 @@ fn readings<'a>(case: &Case<'a>) -> Option<&'a Readings> {
     }
 }
 
-/// A revision's samples that are real traffic: not the few requests that a tag at 0 % gets.
-pub(in crate::domain) fn real_traffic(readings: &Readings, revision: &str) -> Vec<Sample> {
-    let mut totals: BTreeMap<DateTime<Utc>, u64> = BTreeMap::new();
-    for sample in readings.samples.values().flatten() {
-        *totals.entry(sample.start).or_default() += sample.requests;
-    }
-    let real = |sample: &&Sample| {
-        let all = totals.get(&sample.start).copied().unwrap_or(sample.requests);
-        evidence::ratio(sample.requests, all) >= REAL_SHARE
-    };
-    readings.of(revision).iter().filter(real).copied().collect()
-}
-
 /// Until when a revision had at least as many requests as its successor, which may have begun as a canary beside it.
 fn handed_over(samples: &[Sample], successors: &[Sample]) -> Option<DateTime<Utc>> {
     let theirs: BTreeMap<_, _> = successors.iter().map(|sample| (sample.start, sample.requests)).collect();
@@ -114,8 +97,8 @@ fn handed_over(samples: &[Sample], successors: &[Sample]) -> Option<DateTime<Utc
 }
 
 /// When a revision began to take real traffic.
-fn first_traffic(readings: &Readings, revision: &str) -> Option<DateTime<Utc>> {
-    real_traffic(readings, revision).first().or(readings.of(revision).first()).map(|sample| sample.start)
+fn first_traffic(case: &Case<'_>, readings: &Readings, revision: &str) -> Option<DateTime<Utc>> {
+    case.real_traffic(revision).first().or(readings.of(revision).first()).map(|sample| sample.start)
 }
 
 /// The older revision that had most of the traffic shortly before `switch`.

@@ -30,8 +30,7 @@ pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<
     let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
     let newest = seen.record.as_ref().ok().and_then(|record| record.rollbacks.first());
     let ours = newest.filter(|rollback| {
-        let open_ended = matches!(rollback.phase, Phase::Switching | Phase::Told);
-        open_ended
+        rollback.awaits_verdict()
             && !rollback.incident.is_empty()
             && rollback.incident == facts.alert.incident
             && rollback.has_arrived(seen.service)

@@ -5,11 +5,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
-use crate::domain::record::Share;
-use crate::domain::service::{Revision, Split};
+use crate::domain::record::{Share, moved};
+use crate::domain::service::Revision;
 use crate::domain::text;
 
-use super::cause::real_traffic;
 use super::failing::judge_revision;
 
 /// A revision that was healthy all along has to have ended healthily as well: its last stretch is judged by itself.
@@ -119,7 +118,7 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
 fn past(case: &Case<'_>, revision: &Revision) -> Past {
     let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
     let since = case.now - text::delta(case.rules.history);
-    let samples = &evidence::since(&real_traffic(readings, &revision.name), since);
+    let samples = &evidence::since(&case.real_traffic(&revision.name), since);
     let healthy = stayed_healthy(samples, case.limit(), case.rules.min_requests);
     match (
         healthy,
@@ -170,26 +169,11 @@ fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<boo
 
 /// The move: the culprit's share goes to the target, other shares stay.
 pub(in crate::domain) fn plan(case: &Case<'_>, culprit: &Revision, target: &Target<'_>) -> Plan {
-    let from = case.service.split();
-    let to = moved(&from, &culprit.name, &target.revision.name);
-    Plan {
-        culprit: culprit.clone(),
-        target: target.revision.clone(),
-        proven: target.proven,
-        from: shares(&from),
-        to: shares(&to),
-    }
-}
-
-fn moved(from: &Split, culprit: &str, target: &str) -> Split {
-    let mut to = from.clone();
-    let share = to.remove(culprit).unwrap_or(0);
-    *to.entry(target.to_owned()).or_insert(0) += share;
-    to
-}
-
-fn shares(split: &Split) -> Vec<Share> {
-    split.iter().map(|(revision, percent)| Share { revision: revision.clone(), percent: *percent }).collect()
+    let share = |(revision, percent): (String, u8)| Share { revision, percent };
+    let from: Vec<Share> = case.service.split().into_iter().map(share).collect();
+    let mut to = moved(&from, &culprit.name, &target.revision.name);
+    to.sort_by(|a, b| a.revision.cmp(&b.revision));
+    Plan { culprit: culprit.clone(), target: target.revision.clone(), proven: target.proven, from, to }
 }
 
 fn shortened(items: &[String]) -> String {
