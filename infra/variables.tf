@@ -26,8 +26,8 @@ variable "name" {
   default     = "runback"
 
   validation {
-    condition     = can(regex("^[a-z]([a-z0-9-]{0,18}[a-z0-9])?$", var.name))
-    error_message = "name must have 1 to 20 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen."
+    condition     = can(regex("^[a-z][a-z0-9-]{4,18}[a-z0-9]$", var.name))
+    error_message = "name must have 6 to 20 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen."
   }
 }
 
@@ -335,6 +335,17 @@ variable "log" {
   type        = string
   default     = "info"
   nullable    = false
+}
+
+variable "queue_name" {
+  description = "Name of the Cloud Tasks queue; unset: NAME-checks. A deleted queue's name cannot be used again for some days, so a second attempt may need another one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.queue_name == null || can(regex("^[A-Za-z0-9-]{1,100}$", var.queue_name))
+    error_message = "queue_name must have 1 to 100 letters, digits and hyphens."
+  }
 }
 
 variable "create_repository" {
