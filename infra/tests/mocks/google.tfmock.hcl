@@ -34,6 +34,6 @@ mock_resource "google_monitoring_notification_channel" {
 
 mock_resource "google_eventarc_trigger" {
   defaults = {
-    transport = [{ pubsub = [{ subscription = "projects/demo-project/subscriptions/eventarc-mock" }] }]
+    transport = { pubsub = { subscription = "projects/demo-project/subscriptions/eventarc-mock" } }
   }
 }
