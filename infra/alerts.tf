@@ -14,10 +14,26 @@ locals {
   }
   by_revision = ["resource.label.service_name", "resource.label.revision_name", "resource.label.location"]
 
-  # An alert has to come at the lowest limit that Runback judges by: what comes later, comes too late.
-  error_ratios = {
-    for name, s in local.guarded : name => s.alerts.error_ratio != null ? s.alerts.error_ratio : coalesce(local.rules[name].warning, local.rules[name].rollback)
-  }
+  # One alert at each limit that Runback judges by. A warning has one of its own: Monitoring notifies once, so an
+  # incident that opened at 2 % would say nothing more when it reaches 50 %.
+  error_alerts = merge(
+    {
+      for name, s in local.guarded : name => {
+        guarded  = name
+        ratio    = s.alerts.error_ratio != null ? s.alerts.error_ratio : local.rules[name].rollback
+        severity = "CRITICAL"
+        words    = "answers with 5xx"
+      } if s.alerts.error_ratio != 0
+    },
+    {
+      for name, s in local.guarded : "${name}/warning" => {
+        guarded  = name
+        ratio    = local.rules[name].warning
+        severity = "WARNING"
+        words    = "answers with some 5xx"
+      } if s.alerts.error_ratio != 0 && local.rules[name].warning != null
+    },
+  )
   alert_seconds = { for name, s in local.guarded : name => "${tonumber(trimsuffix(s.alerts.duration, "m")) * 60}s" }
 
   # A share of 5 % slower than `slow` is a 95th percentile above it. Monitoring has no percentile between these two.
@@ -51,23 +67,23 @@ locals {
 }
 
 resource "google_monitoring_alert_policy" "errors" {
-  for_each = { for name, s in local.guarded : name => s if local.error_ratios[name] > 0 }
+  for_each = local.error_alerts
 
-  project      = each.value.project
-  display_name = "Runback: ${each.value.service} (${each.value.region}) answers with 5xx"
+  project      = local.guarded[each.value.guarded].project
+  display_name = "Runback: ${local.guarded[each.value.guarded].service} (${local.guarded[each.value.guarded].region}) ${each.value.words}"
   combiner     = "OR"
-  severity     = "CRITICAL"
-  user_labels  = local.guarded_labels[each.key]
+  severity     = each.value.severity
+  user_labels  = local.guarded_labels[each.value.guarded]
 
   conditions {
-    display_name = "More than ${format("%.4g", local.error_ratios[each.key] * 100)} % of a revision's answers are 5xx"
+    display_name = "More than ${format("%.4g", each.value.ratio * 100)} % of a revision's answers are 5xx"
 
     condition_threshold {
-      filter             = "${local.of_service[each.key]} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
-      denominator_filter = "${local.of_service[each.key]} AND metric.type = \"run.googleapis.com/request_count\""
+      filter             = "${local.of_service[each.value.guarded]} AND metric.type = \"run.googleapis.com/request_count\" AND metric.labels.response_code_class = \"5xx\""
+      denominator_filter = "${local.of_service[each.value.guarded]} AND metric.type = \"run.googleapis.com/request_count\""
       comparison         = "COMPARISON_GT"
-      threshold_value    = local.error_ratios[each.key]
-      duration           = local.alert_seconds[each.key]
+      threshold_value    = each.value.ratio
+      duration           = local.alert_seconds[each.value.guarded]
 
       aggregations {
         alignment_period     = "60s"
@@ -100,7 +116,7 @@ resource "google_monitoring_alert_policy" "errors" {
     content   = "Runback looks into this on its own and says in Slack what it found and did."
   }
 
-  notification_channels = local.guarded_channels[each.key]
+  notification_channels = local.guarded_channels[each.value.guarded]
 }
 
 resource "google_monitoring_alert_policy" "latency" {

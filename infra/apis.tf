@@ -37,17 +37,17 @@ resource "google_project_service" "guarded" {
   disable_on_destroy = false
 }
 
-# For the number, which Google's own service agents and the run.app address are named by.
+# For the number, which Google's own service agents and the run.app address are named by. There is deliberately no
+# depends_on: it would make the number unknown whenever an API is about to be switched on, and Terraform would take the
+# rights that are made of it away and give them anew, while alerts come in. So Cloud Resource Manager has to be on before
+# the first plan; the README says how.
+
 data "google_project" "runback" {
   project_id = var.project
-
-  depends_on = [google_project_service.runback]
 }
 
 data "google_project" "guarded" {
   for_each = local.guarded_projects
 
   project_id = each.value
-
-  depends_on = [google_project_service.runback, google_project_service.guarded]
 }

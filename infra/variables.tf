@@ -77,7 +77,7 @@ variable "services" {
     schema                = optional(string)
 
     alerts = optional(object({
-      # Share of 5xx answers that opens an incident; default: `warning`, else `rollback`. 0 makes no such alert.
+      # Share of 5xx answers that opens an incident; default: `rollback`. `warning` opens one of its own. 0: neither.
       error_ratio = optional(number)
       # Whether slow requests open an incident, by the policy's `slow` and `slow_share`.
       latency = optional(bool, true)

@@ -301,7 +301,7 @@ run "alerts_are_by_revision_and_say_which_service_is_meant" {
 
   assert {
     condition = toset(keys(google_monitoring_alert_policy.errors)) == toset([
-      "demo-project/asia-northeast1/k-back", "demo-project/europe-west1/k-front",
+      "demo-project/asia-northeast1/k-back", "demo-project/asia-northeast1/k-back/warning", "demo-project/europe-west1/k-front",
     ])
     error_message = "An error ratio of 0 should make no alert, and any other should."
   }
@@ -323,10 +323,11 @@ run "alerts_are_by_revision_and_say_which_service_is_meant" {
     error_message = "The ratio is none."
   }
 
-  # At the policy's lowest band, unless the alert says otherwise.
+  # At the policy's limits, unless the alert says otherwise.
   assert {
     condition = (
-      google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back"].conditions[0].condition_threshold[0].threshold_value == 0.02
+      google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back"].conditions[0].condition_threshold[0].threshold_value == 0.05
+      && google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back/warning"].conditions[0].condition_threshold[0].threshold_value == 0.02
       && google_monitoring_alert_policy.errors["demo-project/europe-west1/k-front"].conditions[0].condition_threshold[0].threshold_value == 0.1
       && google_monitoring_alert_policy.errors["demo-project/europe-west1/k-front"].conditions[0].condition_threshold[0].duration == "300s"
       && google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back"].conditions[0].condition_threshold[0].duration == "60s"
@@ -335,7 +336,7 @@ run "alerts_are_by_revision_and_say_which_service_is_meant" {
   }
 
   assert {
-    condition     = google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back"].conditions[0].display_name == "More than 2 % of a revision's answers are 5xx"
+    condition     = google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back/warning"].conditions[0].display_name == "More than 2 % of a revision's answers are 5xx"
     error_message = google_monitoring_alert_policy.errors["demo-project/asia-northeast1/k-back"].conditions[0].display_name
   }
 
@@ -377,7 +378,7 @@ run "alerts_are_by_revision_and_say_which_service_is_meant" {
   }
 
   assert {
-    condition     = length(output.alert_policies) == 5
+    condition     = length(output.alert_policies) == 6
     error_message = jsonencode(output.alert_policies)
   }
 }
