@@ -66,6 +66,22 @@ async fn terraform_knows_every_key_of_the_policy_and_no_other() {
     assert_eq!(keys[0], "mode");
 }
 
+/// `make test-infra` holds Terraform to the same cases.
+#[tokio::test]
+async fn the_program_accepts_and_refuses_the_policies_that_terraform_does() {
+    let cases: Value = serde_json::from_str(&infra("tests/policy_cases.json")).unwrap();
+    let simulator = Simulator::with([k_back(0.0)]).await;
+    for keys in cases["accepted"].as_array().unwrap() {
+        let launch = Launch::beside(&simulator).policy(keys.clone());
+        launch.start().await.finish().await;
+    }
+    for keys in cases["refused"].as_array().unwrap() {
+        let said = Launch::beside(&simulator).policy(keys.clone()).refused().await;
+        let (key, _) = keys.as_object().unwrap().iter().next().unwrap();
+        assert_contains(&said, &["RUNBACK_POLICY", &format!("`{key}`")]);
+    }
+}
+
 /// What Monitoring's push and Eventarc make of a message with this body.
 fn carrying(body: &str) -> Vec<Delivery> {
     use base64::Engine;
