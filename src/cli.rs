@@ -1,5 +1,7 @@
 //! The commands, and how their parts are put together.
 
+mod judge;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub struct Cli {
 enum Command {
     /// Receives alerts: POST / (CloudEvents, Pub/Sub push), POST /webhook, GET /health
     Serve(Box<ServeArgs>),
+    /// Says what would be decided about an alert, and why; nothing is touched
+    Judge(Box<judge::JudgeArgs>),
     /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
     Release {
         /// Full name of the service: projects/P/locations/R/services/S
@@ -66,6 +70,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match cli.command {
         Command::Serve(arguments) => start(*arguments).await,
+        Command::Judge(arguments) => judge::judge(*arguments).await,
         Command::Release { service, google } => release_command(&service, google).await,
     };
     match result {
