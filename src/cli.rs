@@ -2,6 +2,7 @@
 
 mod judge;
 
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -214,6 +215,15 @@ async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<
     let cloud_run = CloudRun::new(google(&config, &http)?, &config.run_url);
     let done =
         release(&cloud_run, name).await.map_err(|why| failed(format!("{name} is not released: {why}")))?;
-    println!("{done}");
-    Ok(())
+    say(&done)
+}
+
+/// Prints a line. Whoever reads no further (`| head`) is no error.
+fn say(text: &str) -> Result<(), Stopped> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }

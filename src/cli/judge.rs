@@ -6,8 +6,9 @@ use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::Serialize;
 
-use super::{Stopped, bad, failed, google, http_client};
+use super::{Stopped, bad, failed, google, http_client, say};
 use crate::answer::Answer;
 use crate::clients::cloud_run::CloudRun;
 use crate::clients::monitoring::Monitoring;
@@ -109,11 +110,14 @@ fn show(snapshot: &Snapshot, policy: &Policy, json: bool) -> Result<(), Stopped>
         eprintln!("runback: {misfit}");
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&Answer::from(&decision)).map_err(failed)?);
+        say(&pretty(&Answer::from(&decision))?)
     } else {
-        println!("{decision}{}", shift(&decision));
+        say(&format!("{decision}{}", shift(&decision)))
     }
-    Ok(())
+}
+
+fn pretty(value: &impl Serialize) -> Result<String, Stopped> {
+    serde_json::to_string_pretty(value).map_err(failed)
 }
 
 /// The move that was decided on, or would be.
@@ -162,11 +166,7 @@ fn table(folder: &Path, policy: &Policy, json: bool) -> Result<(), Stopped> {
             }
         }
     }
-    if json {
-        println!("{}", serde_json::to_string_pretty(&answers).map_err(failed)?);
-    } else {
-        print!("{}", aligned(&rows));
-    }
+    say(&if json { pretty(&answers)? } else { aligned(&rows) })?;
     match unread {
         0 => Ok(()),
         _ => Err(bad(format!("{unread} of {} files are no snapshots that can be judged", files.len()))),
@@ -192,7 +192,7 @@ fn aligned(rows: &[[String; 5]]) -> String {
     let mut text = String::new();
     for [name, decision, reason, target, why] in all {
         let [a, b, c, d] = widths;
-        let _ = writeln!(text, "{name:<a$}  {decision:<b$}  {reason:<c$}  {target:<d$}  {why}");
+        let _ = write!(text, "\n{name:<a$}  {decision:<b$}  {reason:<c$}  {target:<d$}  {why}");
     }
-    text
+    text.trim_start().to_owned()
 }

@@ -13,6 +13,7 @@
 )]
 
 mod noise;
+mod plot;
 mod situation;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,15 @@ const DRAWS: u64 = 20;
 /// Fewer situations than this are no bench.
 const LEAST: usize = 60;
 
+/// What explains the statistics, and the picture in it; its figures come from the code that decides.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/statistics.md");
+const PLOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/verdicts.svg");
+
 fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--plot") {
+        std::fs::write(PLOT, plot::svg()).unwrap();
+        return ExitCode::SUCCESS;
+    }
     let families = families();
     let mut told = Score::default();
     let mut drawn = Score::default();
@@ -64,6 +73,15 @@ fn main() -> ExitCode {
     }
     if told.situations < LEAST {
         println!("\nOnly {} situations: {LEAST} are wanted.", told.situations);
+        return ExitCode::FAILURE;
+    }
+    let read = |file| std::fs::read_to_string(file).unwrap_or_default();
+    if read(PLOT) != plot::svg() {
+        println!("\nThe plot is not what the code decides: make plot");
+        return ExitCode::FAILURE;
+    }
+    if !read(PAGE).contains(&plot::table()) {
+        println!("\nThe table in docs/statistics.md is not what the code decides:\n{}", plot::table());
         return ExitCode::FAILURE;
     }
     if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
