@@ -11,7 +11,7 @@ use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdi
 use crate::domain::service::Revision;
 use crate::domain::text;
 
-use super::failing::judge_revision;
+use super::failing::judge_against;
 
 /// How much of a revision's life before the switch is compared with the culprit.
 const BEFORE: TimeDelta = TimeDelta::minutes(10);
@@ -54,8 +54,7 @@ pub(in crate::domain) fn caused_by_it(
         let as_bad = |judgement: Judgement| {
             judgement.verdict == Verdict::Confirmed && judgement.ratio >= culprit_ratio / 2.0
         };
-        let burns = slow_burn.then(|| evidence::judge(&window(other), bar, case.rules.min_requests));
-        if judge_revision(case, other).into_iter().chain(burns).any(as_bad) {
+        if as_bad(judge_against(case, &window(other), bar)) {
             let detail = format!("{other} serves too and fails the same way; going back would not help");
             return Err(Halt::notify(Reason::DependencyOutage, detail));
         }

@@ -37,13 +37,23 @@ pub(in crate::domain) fn judge_revision(case: &Case<'_>, revision: &str) -> Opti
     Some(judge_requests(case.rules, axis(case.alert.signal), &case.window_of(revision)?))
 }
 
-/// Requests against the policy. A run of failures counts on the error axis alone: with little traffic every request
-/// may be slow because it starts an instance.
+/// Requests on the alert's axis against another limit than the policy's.
+pub(in crate::domain) fn judge_against(case: &Case<'_>, samples: &[Sample], bar: f64) -> Judgement {
+    judge_on(axis(case.alert.signal), samples, bar, case.rules.min_requests)
+}
+
+/// Requests against the policy.
 #[must_use]
 pub fn judge_requests(rules: &Rules, axis: Axis, samples: &[Sample]) -> Judgement {
-    let judgement = evidence::judge(samples, threshold(rules, axis), rules.min_requests);
+    judge_on(axis, samples, threshold(rules, axis), rules.min_requests)
+}
+
+/// A run of failures counts on the error axis alone: with little traffic every request may be slow because it starts an
+/// instance.
+fn judge_on(axis: Axis, samples: &[Sample], bar: f64, min_requests: u64) -> Judgement {
+    let judgement = evidence::judge(samples, bar, min_requests);
     match axis {
-        Axis::Errors => evidence::judge_runs(samples, judgement, rules.min_requests),
+        Axis::Errors => evidence::judge_runs(samples, judgement, min_requests),
         Axis::Slowness => judgement,
     }
 }
@@ -160,7 +170,7 @@ fn not_failing(
         return refused(judgement.verdict, figures);
     };
     let window = case.window_of(&culprit.name).unwrap_or_default();
-    let milder = evidence::judge(&window, warning, case.rules.min_requests);
+    let milder = judge_against(case, &window, warning);
     let figures = format!("{figures}, warning from {}", text::percent(warning));
     match milder.verdict {
         Verdict::Confirmed if case.deadline_passed => {

@@ -163,6 +163,15 @@ fn what_was_a_warning_is_a_failure_when_its_deadline_has_passed() {
             "notify dependency_outage at caused_by_it",
         ),
         (
+            "the revision beside it fails the same way",
+            due(World::deploy()
+                .traffic(&[(BAD, 50), (GOOD, 50)])
+                .served(BAD, 20, 0, 600.0, 0.03)
+                .served(GOOD, 3 * DAY, 20, 600.0, 0.001)
+                .served(GOOD, 20, 0, 600.0, 0.03)),
+            "notify dependency_outage at caused_by_it",
+        ),
+        (
             "without a warning band",
             {
                 let mut world = failing(0.03, 600.0);
