@@ -4,7 +4,7 @@ IMAGE ?= runback
 EVENT ?= target/test-event.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test-event test test-infra check bench image clean
+.PHONY: help demo run test-event test test-infra decisions plot check bench image clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test: ## The whole test suite
 
 test-infra: ## The Terraform in infra/, without an account at Google
 	@.ci/test-infra
+
+decisions: ## The labelled decision bench: precision, recall, and each answer
+	@cargo test --quiet --locked --test decisions
+
+plot: ## Draw docs/verdicts.svg anew, from what the code decides
+	@cargo test --quiet --locked --test decisions -- --plot
 
 check: ## Format, lints and documentation, without changing anything
 	cargo fmt --check

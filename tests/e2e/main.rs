@@ -45,6 +45,10 @@ mod infra;
 
 mod permissions;
 
+mod judge;
+
+mod command;
+
 mod alert;
 
 mod harness;
