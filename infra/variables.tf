@@ -36,7 +36,7 @@ variable "image" {
   type        = string
 
   validation {
-    condition     = can(regex("^[a-z0-9][a-z0-9.-]*(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+|@sha256:[0-9a-f]{64})$", var.image))
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]*(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+|(:[A-Za-z0-9._-]+)?@sha256:[0-9a-f]{64})$", var.image))
     error_message = "image must be a full image name with a tag or a digest, such as \"asia-northeast1-docker.pkg.dev/my-project/runback/runback:1a2b3c4\"."
   }
 }
@@ -331,10 +331,15 @@ variable "max_instances" {
 }
 
 variable "log" {
-  description = "What Runback logs (RUST_LOG). Below \"info\" the log-based metrics and the heartbeat no longer see anything."
+  description = "What Runback logs (RUST_LOG). Without \"info\", the log-based metrics and the heartbeat see nothing."
   type        = string
   default     = "info"
   nullable    = false
+
+  validation {
+    condition     = !var.heartbeat || !contains(["warn", "error", "off"], lower(trimspace(var.log)))
+    error_message = "log hides the lines by which the heartbeat is heard, and operators would be told that Runback is silent: use \"info\", or set heartbeat = false."
+  }
 }
 
 variable "queue_name" {

@@ -210,6 +210,21 @@ run "an_image_without_a_tag" {
   expect_failures = [var.image]
 }
 
+run "an_image_with_a_tag_and_a_digest" {
+  command = plan
+  variables {
+    image = "asia-northeast1-docker.pkg.dev/demo-project/runback/runback:1a2b3c4@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+  }
+}
+
+run "a_log_that_hides_the_heartbeat" {
+  command = plan
+  variables {
+    log = "warn"
+  }
+  expect_failures = [var.log]
+}
+
 run "a_mode_that_does_not_exist" {
   command = plan
   variables {
