@@ -41,6 +41,10 @@ mod secrets;
 
 mod release;
 
+mod infra;
+
+mod permissions;
+
 mod judge;
 
 mod command;
