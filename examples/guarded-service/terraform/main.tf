@@ -40,7 +40,7 @@ resource "google_cloud_run_v2_service_iam_member" "public" {
   name     = google_cloud_run_v2_service.main.name
   location = google_cloud_run_v2_service.main.location
   role     = "roles/run.invoker"
-  member = "allUsers"
+  member   = "allUsers"
 }
 
 resource "google_secret_manager_secret_iam_member" "runtime" {
