@@ -134,7 +134,7 @@ fn assemble(config: Config, http: reqwest::Client, google: &Google) -> (Runback,
             Slack::bot(http, &api_url, token.expose().to_owned(), channel)
         }
     });
-    let account = config.tasks.as_ref().map(|tasks| tasks.service_account.clone());
+    let account = config.google.account.clone();
     let tasks = config.tasks.map(|tasks| {
         Tasks::new(google.clone(), &tasks.url, &tasks.queue, &tasks.public_url, &tasks.service_account)
     });

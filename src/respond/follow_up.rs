@@ -10,6 +10,7 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::{Case, Ending, Received, Runback, check_task};
+use crate::answer;
 use crate::clients::cloud_run::ServiceDocument;
 use crate::domain::afterwards::judge_target;
 use crate::domain::alert::{Alert, IncidentState, Signal};
@@ -131,7 +132,10 @@ impl Runback {
                     second_look: true,
                 };
                 match self.answer(&case).await {
-                    Ending::Decided(decision) => Ok(decision.to_string()),
+                    Ending::Decided(decision) => {
+                        answer::log(&decision, "decided", None, received.instant.elapsed());
+                        Ok(decision.to_string())
+                    }
                     Ending::Later(why) => Err(why),
                 }
             }
@@ -257,7 +261,14 @@ impl Runback {
         self.record_phase(document, rollback, verdict.phase(), received.deadline())
             .await
             .map_err(|error| error.to_string())?;
-        tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);
+        tracing::warn!(
+            rollback = rollback.id,
+            incident = rollback.incident,
+            verdict = verdict.code(),
+            service = %document.service.name,
+            "{}",
+            message.text
+        );
         Ok(message.text)
     }
 }
