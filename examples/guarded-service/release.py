@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Releases a commit of a Cloud Run service: at 0 % first, probed, then with all traffic.
 
-    release.py names   what the image, the revision and its traffic tag are called, as shell variables
-    release.py deploy  deploys the image at 0 %, probes it by its tag, then moves the traffic to it
+    release.py names     what the image, the revision and its traffic tag are called, as shell variables
+    release.py deploy    deploys the image at 0 %, probes it by its tag, then moves the traffic to it
+    release.py rollback  by hand: moves the traffic back to a commit's revision, after a question
 
 `deploy` ends with 0 when the revision serves all traffic, with 1 when something failed (the traffic is where it was),
 and with 3 when somebody else holds the traffic: Runback after a rollback, or a person. The new revision then waits at
@@ -32,7 +33,7 @@ LONGEST_TAG_AND_SERVICE = 46
 LONGEST_IMAGE_TAG = 128
 LONGEST_LABEL = 63
 
-# Revisions that keep their tag. A tag keeps a revision from Cloud Run's own clean-up, and lets Runback probe it at once.
+# Revisions that keep their tag. It keeps them from Cloud Run's own clean-up, and lets Runback probe them at once.
 KEPT_TAGS = 20
 
 # The handbook's health check: 200 within 3 seconds. Three in a row, because one may be luck.
@@ -78,7 +79,7 @@ def names(service, commit, branch, build):
 
 
 def branch_tag(branch, short):
-    """An image tag takes letters, digits, `_`, `.` and `-`: feature/x becomes feature-x. A build of a tag has no branch."""
+    """An image tag takes letters, digits, `_`, `.` and `-`: feature/x becomes feature-x. A tag's build has no branch."""
     clean = re.sub(r"[^A-Za-z0-9_.-]", "-", branch).lstrip(".-")
     clean = clean[: LONGEST_IMAGE_TAG - len(short) - 1]
     return [f"{clean}-{short}"] if clean else []
@@ -278,6 +279,34 @@ def deploy(service, called, image, labels, health_path, flags):
     return 0
 
 
+def rollback(service, commit):
+    """Back to the newest ready revision of a commit. `released` stays where it was, so later builds do not undo it."""
+    listed = gcloud("run", "revisions", "list", f"--service={service.name}", *service.place, "--format=json")
+    found = [
+        revision
+        for revision in json.loads(listed)
+        if revision["metadata"].get("labels", {}).get("commit-sha", "").startswith(commit)
+        and any(each["type"] == "Ready" and each["status"] == "True" for each in revision["status"]["conditions"])
+    ]
+    if len({revision["metadata"]["labels"]["commit-sha"] for revision in found}) > 1:
+        raise Refused(f"{commit} is the beginning of more than one commit.")
+    if not found:
+        raise Refused(
+            f"No revision of {service.name} that is ready has the label commit-sha={commit}…. "
+            "Its image may still be there: build that commit again, or deploy the image by its tag."
+        )
+    to = max(found, key=lambda revision: revision["metadata"]["creationTimestamp"])["metadata"]["name"]
+    split = " and ".join(f"{percent} % to {revision}" for revision, percent in shares(service.read()))
+    print(f'{service.full_name} sends {split}. All of it to {to}? Only "yes" does it: ', end="", flush=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise Refused("Nothing was changed.")
+    service.update_traffic(f"--to-revisions={to}=100")
+    if serving(service.read()) != to:
+        raise Refused(f"The traffic was moved to {to}, but the service's status does not show it.")
+    print(f"ROLLED BACK: {service.name} sends all traffic to {to}. Later builds get 0 % until it is released.")
+    return 0
+
+
 def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -286,14 +315,20 @@ def main(arguments):
         command.add_argument("--commit", required=True, help="the full hash")
         command.add_argument("--branch", default="", help="empty when a tag is built")
         command.add_argument("--build", required=True, help="anything that no other build has")
-    command.add_argument("--project", required=True)
-    command.add_argument("--region", required=True)
+    back = commands.add_parser("rollback")
+    back.add_argument("--service", required=True)
+    back.add_argument("--commit", required=True, help="the hash, or how it begins")
+    for each in (command, back):
+        each.add_argument("--project", required=True)
+        each.add_argument("--region", required=True)
     command.add_argument("--image", required=True, help="the image's name without a tag")
     command.add_argument("--heads", help="file with what `alembic heads` printed; without it no schema is marked")
     command.add_argument("--health-path", default="/health")
     command.add_argument("flags", nargs="*", help="after --, more flags of `gcloud run deploy`")
     given = parser.parse_args(arguments)
     try:
+        if given.command == "rollback":
+            return rollback(Service(given.project, given.region, given.service), given.commit)
         called = names(given.service, given.commit, given.branch, given.build)
         if given.command == "names":
             print("image_tags=" + shlex.quote(" ".join(called["image_tags"])))

@@ -39,6 +39,7 @@ class Cloud:
     def __init__(self, traffic):
         self.created = [OLD]
         self.health = [200]
+        self.commits = {}
         self.asked = []
         self.during_probe = lambda: None
         self.traffic = traffic
@@ -132,7 +133,11 @@ def handler(cloud):
                     {
                         "apiVersion": "serving.knative.dev/v1",
                         "kind": "Revision",
-                        "metadata": {"name": name, "creationTimestamp": f"2026-01-01T00:{minute:02}:00Z"},
+                        "metadata": {
+                            "name": name,
+                            "creationTimestamp": f"2026-01-01T00:{minute:02}:00Z",
+                            "labels": {"commit-sha": cloud.commits.get(name, "unknown")},
+                        },
                         "spec": {"containers": [{"image": "example"}]},
                         "status": {"conditions": [{"type": "Ready", "status": "True"}]},
                     }
@@ -165,16 +170,17 @@ class Stories:
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def deploy(self, *more):
+    def release(self, command, *more, answer=""):
+        place = ["--service=k-back", "--project=demo", "--region=asia-northeast1"]
         done = subprocess.run(
-            [
-                sys.executable, HERE / "release.py", "deploy", "--service=k-back", "--project=demo",
-                "--region=asia-northeast1", f"--commit={COMMIT}", "--branch=main", "--build=1",
-                "--image=example/k-back", *more,
-            ],
-            env=os.environ | self.environment(), capture_output=True, text=True, timeout=120,
+            [sys.executable, HERE / "release.py", command, *place, *more],
+            env=os.environ | self.environment(), input=answer, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
+
+    def deploy(self, *more):
+        build = [f"--commit={COMMIT}", "--branch=main", "--build=1", "--image=example/k-back"]
+        return self.release("deploy", *build, *more)
 
     def test_a_healthy_commit_is_probed_at_0_percent_and_then_gets_all_traffic(self):
         self.start([{"latestRevision": True, "percent": 100}])
@@ -213,6 +219,16 @@ class Stories:
         self.cloud.health = [200]
         code, said = self.deploy("--build=2")
         self.assertEqual(code, 0, said)
+
+    def test_a_rollback_by_hand_goes_to_a_commit_and_later_builds_leave_it(self):
+        self.start([{"revisionName": "k-back-bad", "percent": 100, "tag": "released"}])
+        self.cloud.created = ["k-back-first", OLD, "k-back-bad"]
+        self.cloud.commits = {"k-back-first": "aa" * 20, OLD: "aa" * 20, "k-back-bad": "bb" * 20}
+        code, said = self.release("rollback", "--commit=aaaaaaa", answer="yes\n")
+        self.assertEqual((code, self.cloud.percent()), (0, {OLD: 100}), said)
+        self.assertEqual(self.cloud.tags(), {"released": "k-back-bad"})
+        code, said = self.deploy()
+        self.assertEqual((code, self.cloud.percent()), (3, {OLD: 100}), said)
 
 
 class WithAStandIn(Stories, unittest.TestCase):
@@ -268,6 +284,20 @@ class WithAStandIn(Stories, unittest.TestCase):
         self.assertEqual(self.deploy()[0], 0)
         left = set(self.cloud.tags())
         self.assertEqual(left - {"canary", "released", "c-6831359"}, {"c-0000001"} | {f"c-{n:07}" for n in range(11, 30)})
+
+    def test_a_rollback_by_hand_asks_and_only_goes_to_a_commit_that_is_there(self):
+        self.start([{"revisionName": "k-back-bad", "percent": 100}])
+        self.cloud.created = [OLD, "k-back-bad"]
+        self.cloud.commits = {OLD: "aa" * 20, "k-back-bad": "ab" * 20}
+        for commit, answer, why in (
+            ("aaaaaaa", "no\n", "Nothing was changed"),
+            ("aaaaaaa", "", "Nothing was changed"),
+            ("ccccccc", "yes\n", "No revision of k-back"),
+            ("a", "yes\n", "more than one commit"),
+        ):
+            code, said = self.release("rollback", f"--commit={commit}", answer=answer)
+            self.assertEqual((code, self.cloud.percent()), (1, {"k-back-bad": 100}), said)
+            self.assertIn(why, said)
 
     def test_what_follows_the_dashes_goes_to_gcloud(self):
         self.start([{"latestRevision": True, "percent": 100}])
