@@ -79,7 +79,7 @@ def names(service, commit, branch, build):
 
 
 def branch_tag(branch, short):
-    """An image tag takes letters, digits, `_`, `.` and `-`: feature/x becomes feature-x. A tag's build has no branch."""
+    """An image tag takes letters, digits, `_`, `.` and `-`: feature/x becomes feature-x. A tag has no branch."""
     clean = re.sub(r"[^A-Za-z0-9_.-]", "-", branch).lstrip(".-")
     clean = clean[: LONGEST_IMAGE_TAG - len(short) - 1]
     return [f"{clean}-{short}"] if clean else []
