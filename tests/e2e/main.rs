@@ -33,6 +33,8 @@ mod later;
 
 mod recorded;
 
+mod send_test;
+
 mod webhook;
 
 mod process;
