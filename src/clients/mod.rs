@@ -8,6 +8,8 @@ pub mod cloud_run;
 
 pub mod monitoring;
 
+pub mod metadata;
+
 pub mod probe;
 
 pub mod tasks;

@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 
+use super::metadata::Metadata;
 use crate::domain::evidence::Axis;
 use crate::domain::probe::{Outcome, Wish};
 
@@ -21,16 +22,11 @@ const EACH: Duration = Duration::from_secs(2);
 /// Four at a time, twice: enough for a verdict even when only the first ones come back in time.
 const ROUNDS: usize = 2;
 
-/// Off Google Cloud there is no metadata server, and nobody waits for it.
-const TOKEN: Duration = Duration::from_millis(500);
-
-const METADATA: &str = "http://metadata.google.internal";
-
 /// Asks health paths.
 pub struct Prober {
     /// A sentence where no client could be made.
     http: Result<reqwest::Client, String>,
-    metadata: String,
+    metadata: Metadata,
 }
 
 /// What one request came to.
@@ -43,14 +39,10 @@ enum Reply {
     Unreachable(String),
 }
 
-impl Default for Prober {
-    fn default() -> Self {
-        Self::with_metadata(METADATA)
-    }
-}
-
 impl Prober {
-    fn with_metadata(metadata: &str) -> Self {
+    /// Identity tokens come from `metadata`.
+    #[must_use]
+    pub fn new(metadata: Metadata) -> Self {
         let marks = [(HeaderName::from_static("x-runback-probe"), HeaderValue::from_static("1"))];
         let http = reqwest::Client::builder()
             .user_agent(concat!("runback-probe/", env!("CARGO_PKG_VERSION")))
@@ -59,7 +51,7 @@ impl Prober {
             .redirect(Policy::none())
             .build()
             .map_err(|error| error.to_string());
-        Self { http, metadata: metadata.to_owned() }
+        Self { http, metadata }
     }
 
     /// Probes the revision that a tag's URL leads to.
@@ -73,7 +65,7 @@ impl Prober {
         let mut token = None;
         let mut warming = ask(http, &url, None, end, end).await;
         if let Reply::Status(401 | 403, _) = warming {
-            token = self.identity(http, &wish.audience, end).await;
+            token = self.identity(&wish.audience, end).await;
             if token.is_some() {
                 warming = ask(http, &url, token.as_ref(), end, end).await;
             }
@@ -93,15 +85,10 @@ impl Prober {
         summed_up(&a.into_iter().chain(b).chain(c).chain(d).collect::<Vec<_>>(), wish)
     }
 
-    /// An identity token for a private service, as the metadata server gives it. gcp_auth cannot get one.
-    async fn identity(&self, http: &reqwest::Client, audience: &str, end: Instant) -> Option<HeaderValue> {
-        let url = format!("{}/computeMetadata/v1/instance/service-accounts/default/identity", self.metadata);
-        let fetch = async {
-            let request = http.get(url).query(&[("audience", audience)]).header("Metadata-Flavor", "Google");
-            request.send().await?.error_for_status()?.text().await
-        };
-        let token = timeout_at(end.min(Instant::now() + TOKEN), fetch).await.ok()?.ok()?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
+    /// An identity token for a private service.
+    async fn identity(&self, audience: &str, end: Instant) -> Option<HeaderValue> {
+        let token = self.metadata.identity(audience, end).await?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
         Some(value)
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::decide::limit_of;
-use super::evidence::{self, Axis, Evidence, Judgement, MIN_BAD, Readings, Verdict};
+use super::decide::judge_requests;
+use super::evidence::{Axis, Evidence, Judgement, MIN_BAD, Readings, Verdict, significantly_worse};
 use super::policy::{Mode, NotHelped, Rules};
 use super::record::{Phase, Rollback};
 use super::service::Service;
@@ -255,14 +255,16 @@ fn judge_culprit(readings: &Readings, rollback: &Rollback, rules: &Rules) -> Jud
 fn judge_since(readings: &Readings, revision: &str, since: DateTime<Utc>, rules: &Rules) -> Judgement {
     let samples: Vec<_> =
         readings.of(revision).iter().filter(|sample| sample.start >= since).copied().collect();
-    evidence::judge(&samples, limit_of(rules, readings.axis), rules.min_requests)
+    judge_requests(rules, readings.axis, &samples)
 }
 
 /// Whether the target is significantly worse than the culprit, or fails as well and not at a fraction of its rate: then
 /// going on does not help, and neither does staying.
 fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool {
     let enough = |judgement: &Judgement| judgement.requests >= rules.min_requests;
-    let worse = enough(target) && enough(culprit) && target.bad >= MIN_BAD && target.lower > culprit.upper;
+    let counts = |judgement: &Judgement| (judgement.bad, judgement.requests);
+    let significant = target.bad >= MIN_BAD && significantly_worse(counts(target), counts(culprit));
+    let worse = enough(target) && enough(culprit) && significant;
     let alike = target.verdict == Verdict::Confirmed && target.ratio >= culprit.ratio / 2.0;
     worse || alike
 }

@@ -47,6 +47,10 @@ mod secrets;
 
 mod release;
 
+mod judge;
+
+mod command;
+
 mod alert;
 
 mod harness;
