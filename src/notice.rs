@@ -27,7 +27,7 @@ mod tests;
 pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
 use next::{Step, after_switch, describe, grant, not_arrived, untouched};
-pub use on_the_way::{last_step, no_look_ahead};
+pub use on_the_way::{no_look_ahead, step};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 
