@@ -10,19 +10,25 @@ use serde_json::{Value, json};
 
 use crate::domain::alert::{Alert, Signal};
 use crate::domain::decision::{Decision, Gate, Reason};
-use crate::domain::service::ServiceName;
+use crate::domain::probe::Probed;
+use crate::domain::steps;
 use crate::domain::text;
 
 mod afterwards;
+mod denied;
 mod next;
+mod on_the_way;
 mod shift;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use afterwards::{Afterwards, afterwards};
-use next::{Step, after_switch, describe, grant, untouched};
+pub(crate) use afterwards::figures;
+pub use afterwards::{Afterwards, Verdict, verdict};
+pub use denied::permission_denied;
+use next::{Step, after_switch, describe, not_arrived, untouched};
+pub use on_the_way::{no_look_ahead, step};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 
@@ -37,8 +43,26 @@ pub struct Notice<'a> {
     pub service_url: Option<&'a str>,
     /// What has been seen of the switch.
     pub arrival: Arrival,
-    /// Whether Runback judges the target again later: there is a queue for that.
-    pub looks_again: bool,
+    /// What Runback does later.
+    pub ahead: Ahead,
+    /// What the service itself answered to probes after the switch, where the policy has a health path.
+    pub probed: Option<&'a Probed>,
+}
+
+/// What Runback does about a rollback later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Nothing: there is no queue to call it back.
+    Nothing,
+    /// It judges the target.
+    Check,
+    /// It takes the next gradual step.
+    Step {
+        /// Percent of the culprit's share that will have moved then.
+        percent: u8,
+        /// In how long.
+        wait: Duration,
+    },
 }
 
 /// What has been seen of a switch.
@@ -51,14 +75,14 @@ pub enum Arrival {
         /// From the alert's arrival until then.
         after: Duration,
     },
-    /// It is written, and the status does not show it yet.
+    /// It is written, and the status has not shown it for minutes.
     NotYet {
         /// What Cloud Run says is wrong, if it does.
         trouble: Option<String>,
     },
     /// Somebody else has moved the traffic since.
     Overruled,
-    /// The status shows it; told after a restart or a crash, so nobody knows how long it took.
+    /// The status shows it; told late, by another process or after a crash, so nobody knows how long it took.
     Resumed,
 }
 
@@ -101,15 +125,18 @@ pub fn render(notice: &Notice<'_>) -> Message {
             vec![Step::run("Check that the traffic is where it should be:", service.map(describe))],
         ),
         (Arrival::NotYet { .. }, Some(shift)) => {
-            let title = format!("{subject}: rollback written, not visible yet: {arrow}");
-            (title, after_switch(service, shift.target, decision.reason, false, notice.looks_again))
+            let title = format!("{subject}: rollback written, but not in effect: {arrow}");
+            (title, not_arrived(service, &shift.to))
         }
-        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => (
-            format!("{subject} rolled back: {arrow}"),
-            after_switch(service, shift.target, decision.reason, true, notice.looks_again),
-        ),
+        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => {
+            let title = match shift.step {
+                steps::ALL => format!("{subject} rolled back: {arrow}"),
+                step => format!("{subject}: rollback begun, {step} % moved: {arrow}"),
+            };
+            (title, after_switch(service, shift.culprit, shift.target, decision.reason, notice.ahead))
+        }
         (_, shift) => {
-            let split = shift.as_ref().and_then(|shift| shift.to.as_deref());
+            let split = shift.as_ref().map(|shift| shift.to.as_slice());
             let advice = untouched(decision.reason, service, split);
             let title = match decision.reason {
                 Reason::ObserveMode => format!("{subject} would be rolled back (observe mode): {arrow}"),
@@ -134,33 +161,6 @@ pub fn render(notice: &Notice<'_>) -> Message {
         small.extend(gates(&decision.gates));
     }
     Draft { header, body, shown, small }.finish(decision.reason.code(), &decision.incident)
-}
-
-/// Says that Cloud Run refuses Runback, what is missing and how to grant it. The alert comes again meanwhile.
-///
-/// `permission` is unknown when Cloud Run names none; `account` is Runback's own, where it is known.
-#[must_use]
-pub fn permission_denied(
-    service: &ServiceName,
-    permission: Option<&str>,
-    account: Option<&str>,
-    incident: &str,
-) -> Message {
-    let ServiceName { project, region, service: short } = service;
-    let (project, region, short) = (name(project), name(region), name(short));
-    let full = format!("projects/{project}/locations/{region}/services/{short}");
-    let missing = permission.map_or("it names no permission".to_owned(), |permission| {
-        format!("permission `{}` is missing", name(permission))
-    });
-    let story = format!("Cloud Run refuses Runback: {missing} on `{full}`. *Nothing was touched.*");
-    let by_hand = untouched(Reason::PermissionDenied, Some(service), None).steps.pop();
-    let patience = "The alert comes again and is decided anew for an hour; then it is given up.";
-    let steps: Vec<Step> =
-        [grant(service, permission, account), Step::say(patience)].into_iter().chain(by_hand).collect();
-    let body = vec![story.clone(), listed(&steps, str::to_owned)];
-    let shown = std::iter::once(story).chain(sections(&steps)).collect();
-    let header = format!("{short}: Cloud Run refuses Runback");
-    Draft { header, body, shown, small: Vec::new() }.finish(Reason::PermissionDenied.code(), incident)
 }
 
 /// A message's parts, before Slack's limits and format.
@@ -216,21 +216,22 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
                 0 => "less than a second".to_owned(),
                 _ => text::duration(*after),
             };
-            format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.")
+            let health = health(notice.probed);
+            format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.{health}")
         }
         Arrival::Overruled => {
             "Runback moved the traffic, and somebody else has moved it again since.".to_owned()
         }
         Arrival::NotYet { trouble } => {
-            let trouble = trouble
-                .as_deref()
-                .map_or(String::new(), |why| format!(" Cloud Run says: {}.", sentence(why)));
-            format!("*Cloud Run has accepted the change, but its status does not show it yet.*{trouble}")
+            let trouble = trouble.as_deref().map_or(" No condition says why.".to_owned(), |why| {
+                format!(" Cloud Run says: {}.", sentence(why))
+            });
+            format!("*Cloud Run accepted the switch, but its status still does not show it.*{trouble}")
         }
-        Arrival::Resumed => {
-            "Cloud Run's status shows the new traffic. Runback was interrupted, so you hear of it only now."
-                .to_owned()
-        }
+        Arrival::Resumed => format!(
+            "Cloud Run's status shows the new traffic. You hear of it late: it took long, or Runback was interrupted.{}",
+            health(notice.probed)
+        ),
     };
     match arrival {
         Arrival::NothingMoved => {
@@ -238,6 +239,15 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
         }
         _ => accusation.into_iter().chain([seen]).collect::<Vec<_>>().join("\n"),
     }
+}
+
+/// What the service itself answered after the switch.
+fn health(probed: Option<&Probed>) -> String {
+    probed.map_or(String::new(), |probed| {
+        let still =
+            if probed.convicts() { "*The service still fails:* " } else { "Asked by its health path: " };
+        format!("\n{still}{}.", sentence(&probed.sentence()))
+    })
 }
 
 /// A gate's detail or Cloud Run's words, without a full stop.

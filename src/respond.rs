@@ -2,17 +2,20 @@
 
 mod act;
 mod follow_up;
+mod handle;
 mod look;
 mod memory;
+mod observe;
 mod probe;
 mod tell;
+mod verdict;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::CallError;
@@ -23,12 +26,11 @@ use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
 use crate::domain::alert::{Alert, Content, Delivery};
 use crate::domain::decide::{Answer, Facts, History, Seen, decide};
-use crate::domain::decision::{Decision, Outcome, Reason};
+use crate::domain::decision::{Decision, Reason};
 use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
-use crate::domain::record::{Record, Rollback};
+use crate::domain::record::Record;
 use crate::domain::service::{Revision, ServiceName};
-use crate::notice::Afterwards;
 use memory::Memory;
 
 /// Eventarc waits 10 seconds for the answer and then delivers again in parallel; the answer is out before that.
@@ -38,7 +40,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(7_500);
 const TELL: Duration = Duration::from_millis(1_500);
 
 /// How often a decision is made anew when the service keeps changing under it.
-const MOST_LOOKS: usize = 5;
+const MOST_LOOKS_AT_ONCE: usize = 5;
 
 /// A rollback written this recently by another process is still that process's to report.
 const OWNED_FOR: TimeDelta = TimeDelta::seconds(8);
@@ -108,6 +110,13 @@ struct Case<'a> {
     deadline_passed: bool,
     /// Whether this is an alert's second judgement; there is no third.
     second_look: bool,
+}
+
+impl<'a> Case<'a> {
+    /// One that a task brings up again.
+    fn later(alert: &'a Alert, received: Received, deadline_passed: bool) -> Self {
+        Self { alert, published_at: None, received, deadline_passed, second_look: true }
+    }
 }
 
 /// A service that was read and decided about.
@@ -191,6 +200,7 @@ impl Runback {
             now: received.time(),
             published_at,
             deadline_passed,
+            comes_back: self.tasks.is_some(),
             seen,
             history,
             probes,
@@ -206,90 +216,10 @@ impl Runback {
         let guard = timeout_at(deadline - TELL, queue.lock()).await.ok()?;
         Some(Turn { waited: true, _guard: guard })
     }
-
-    /// Looks, decides and does, anew as often as somebody else changes the service meanwhile.
-    async fn handle(&self, case: &Case<'_>, name: &ServiceName, waited: bool) -> Result<Ending, CallError> {
-        let deadline = case.received.deadline();
-        let mut waited = waited;
-        let mut looks = 0;
-        // What a probe found stays true for the seconds that this takes.
-        let mut probes = Vec::new();
-        while looks < MOST_LOOKS {
-            let look = match self.look(case, name, waited, &mut probes).await {
-                Err(CallError::Conflict(why)) if Instant::now() + TELL < deadline => {
-                    tracing::warn!(%why, "the service changed while its target was tagged; looking again");
-                    looks += 1;
-                    continue;
-                }
-                look => look?,
-            };
-            let Look { decision, document, .. } = &look;
-            match &decision.outcome {
-                Outcome::Rollback => looks += 1,
-                Outcome::Resume(rollback) => {
-                    let story = self.memory.story(&rollback.id);
-                    let age = case.received.time() - rollback.at;
-                    // Whether its owner lives cannot be known, only whether it has told: that is looked for.
-                    if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
-                    {
-                        sleep(Duration::from_millis(500)).await;
-                        waited = true;
-                        continue;
-                    }
-                    // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
-                    let decision = story.unwrap_or_else(|| decision.clone());
-                    return self.follow(case, decision, Rollback::clone(rollback), look.document).await;
-                }
-                Outcome::Recovered(end) => {
-                    let (rollback, judgement) = &**end;
-                    let verdict = Afterwards::Recovered;
-                    let told = self.report(document, rollback, verdict, judgement, None, case.received).await;
-                    return Ok(
-                        told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
-                    );
-                }
-                Outcome::Notify | Outcome::Ignore | Outcome::Wait => {
-                    if decision.reason != Reason::DeployInProgress {
-                        self.untag(case, document).await;
-                    }
-                    let (decision, url) = (decision.clone(), document.service.url.clone());
-                    return Ok(self.conclude(case, decision, Some(&url)).await);
-                }
-            }
-            let Some((rollback, written)) = self.switch(case, &look).await else {
-                return Ok(Ending::Later("a rollback without a plan or a readable record".into()));
-            };
-            match written {
-                Ok(document) => return self.follow(case, look.decision, rollback, document).await,
-                Err(CallError::Conflict(why)) => {
-                    tracing::warn!(%why, "the service changed while it was judged; looking again")
-                }
-                Err(CallError::Unavailable(why)) => {
-                    tracing::warn!(%why, "the answer to the write was lost; reading what became of it");
-                    sleep(Duration::from_millis(200)).await;
-                }
-                Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
-                    self.untag(case, &look.document).await;
-                    let url = look.document.service.url.clone();
-                    return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
-                }
-                Err(denied @ CallError::Denied { .. }) => return Err(denied),
-            }
-            if Instant::now() + TELL >= deadline {
-                break;
-            }
-        }
-        Ok(Ending::Later("the service could not be changed in time".into()))
-    }
 }
 
 struct Turn<'a> {
     /// Whether somebody else was at work on the service before.
     waited: bool,
     _guard: MutexGuard<'a, ()>,
-}
-
-/// The name of a check after a rollback: 1 is the first, 0 the first one of which people have not been told.
-fn check_task(rollback: &Rollback, number: u32) -> String {
-    format!("{}-check-{number}", rollback.id)
 }

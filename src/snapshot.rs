@@ -186,6 +186,7 @@ impl Snapshot {
                 now: self.at,
                 published_at: delivery.published_at,
                 deadline_passed: self.deadline_passed,
+                comes_back: true,
                 // Whether people have been told of a rollback is of no interest to who asks for a judgement.
                 seen: scene.map(|scene| Seen { service: &scene.service, record: &record, told: true }),
                 history: scene

@@ -12,13 +12,17 @@ fn rollback() -> Rollback {
     Rollback {
         id: "rb-1".to_owned(),
         incident: "0.abc".to_owned(),
+        alerted: None,
         at: at("2026-11-22T01:02:03Z"),
+        moved: None,
         culprit: "k-back-00002".to_owned(),
         from: vec![share("k-back-00001", 20), share("k-back-00002", 80)],
+        latest: 0,
         target: "k-back-00001".to_owned(),
         step: 50,
         phase: Phase::Switching,
         reason: "confirmed".to_owned(),
+        why: None,
     }
 }
 
@@ -70,7 +74,11 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
         (Phase::NotHelped, "not_helped"),
         (Phase::Unjudged, "unjudged"),
         (Phase::Overruled, "overruled"),
-        (Phase::Other("restored".to_owned()), "restored"),
+        (Phase::NotArrived, "not_arrived"),
+        (Phase::Halted, "halted"),
+        (Phase::Restoring, "restoring"),
+        (Phase::Restored, "restored"),
+        (Phase::Other("praised".to_owned()), "praised"),
     ];
     for (phase, word) in table {
         let record = Record { rollbacks: vec![Rollback { phase, ..rollback() }], quarantine: Vec::new() };
@@ -228,4 +236,27 @@ fn a_split_that_does_not_fit_is_left_out_as_a_whole() {
     let record = Record { rollbacks: vec![Rollback { from, ..rollback() }], quarantine: Vec::new() };
     let kept = parse(Some(&write(&record))).unwrap();
     assert_eq!(kept.rollbacks, vec![Rollback { from: Vec::new(), ..rollback() }]);
+}
+
+#[test]
+fn what_later_versions_added_is_written_only_where_it_says_something() {
+    let full = Rollback {
+        alerted: Some(at("2026-11-22T01:02:01Z")),
+        moved: Some(at("2026-11-22T01:06:03Z")),
+        latest: 80,
+        why: Some("240 of 600 requests failed".to_owned()),
+        ..rollback()
+    };
+    let record = Record { rollbacks: vec![full], quarantine: Vec::new() };
+    let text = write(&record);
+    for part in [
+        r#""alerted":"2026-11-22T01:02:01Z","at":"2026-11-22T01:02:03Z","moved":"2026-11-22T01:06:03Z""#,
+        r#""latest":80"#,
+        r#""why":"240 of 600 requests failed""#,
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    assert_eq!(parse(Some(&text)), Ok(record));
+    refusal(&text.replace(r#""latest":80"#, r#""latest":101"#));
+    refusal(&text.replace("2026-11-22T01:06:03Z", "later"));
 }

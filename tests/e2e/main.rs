@@ -12,6 +12,14 @@ mod preflight;
 
 mod afterwards;
 
+mod gradual;
+
+mod arrival;
+
+mod restore;
+
+mod endings;
+
 mod once;
 
 mod crashes;
