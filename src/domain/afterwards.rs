@@ -269,9 +269,11 @@ fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool 
     worse || alike
 }
 
+/// The previous split would overwrite whatever somebody has changed since, so every share has to be as it was written.
 fn gives_back(view: &View<'_>) -> bool {
-    let View { rollback, rules, .. } = *view;
-    rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce && !rollback.from.is_empty()
+    let View { rollback, service, rules, .. } = *view;
+    let wanted = rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce;
+    wanted && !rollback.from.is_empty() && rollback.is_untouched(service)
 }
 
 /// What follows from a finding: the phase afterwards, and what is to be done. Nothing for a rollback that is over.
