@@ -42,6 +42,11 @@ impl Memory {
         self.told.insert(write.to_owned());
     }
 
+    /// It has, but what follows the write is not planned: that is to be taken up again.
+    pub(crate) fn forget(&self, write: &str) {
+        self.told.remove(&write.to_owned());
+    }
+
     /// Whether something about a subject is to be posted for the first time; from then on it is not.
     pub(crate) fn first_post(&self, subject: &str, what: &str) -> bool {
         self.posted.insert((subject.to_owned(), what.to_owned()))

@@ -102,6 +102,8 @@ impl Runback {
             match self.go_on(document, &all, deadline).await {
                 Ok(written) => (course.rollback, course.document) = (all, written),
                 Err(error) => {
+                    // People know, but nobody comes back for the rest unless this is taken up again.
+                    self.memory.forget(&next_task(rollback, course.rules));
                     return Followed::Again(format!("the rest of the traffic cannot be moved: {error}"));
                 }
             }
@@ -174,6 +176,10 @@ impl Runback {
         if further && ended.is_none() && as_announced {
             return Some(Posted { ts: thread.clone() });
         }
+        let what = ended.map_or_else(|| format!("step {}", rollback.step), |ended| ended.code().to_owned());
+        if !self.memory.first_post(&rollback.id, &what) {
+            return Some(Posted { ts: thread.clone() });
+        }
         let probed = match ended {
             None => self.probe_service(case, rollback, service, rules).await,
             Some(_) => None,
@@ -197,8 +203,9 @@ impl Runback {
             }
         };
         let told = self.tell(&message, thread.as_deref(), case.received.deadline()).await;
-        if told.is_some() {
-            self.memory.tell(&next_task(rollback, rules));
+        match &told {
+            Some(_) => self.memory.tell(&next_task(rollback, rules)),
+            None => self.memory.forget_post(&rollback.id, &what),
         }
         told
     }
@@ -228,10 +235,7 @@ impl Runback {
         let axis = axis_of(case.alert.signal);
         let body = Task::step(&document.service.name, rollback, axis, percent, told, thread.clone()).body();
         let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
-        match tasks.create(&name, &body, due, deadline).await {
-            Err(CallError::Unavailable(_)) => tasks.create(&name, &body, due, deadline).await,
-            result => result,
-        }
+        tasks.create(&name, &body, due, deadline).await
     }
 
     /// Plans the look after everything has moved. That it is planned under its first name also says that people were

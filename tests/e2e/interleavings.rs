@@ -1,13 +1,31 @@
 //! What goes wrong in the middle of a rollback, or between its looks: it neither hangs nor says what is not so.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::alert::Alert;
 use crate::harness::{Runback, split};
 use crate::simulator::{Revision, Service, Simulator, minutes};
-use crate::situation::{GOOD, SERVICE, k_back, moves, on_record, under_policy};
+use crate::situation::{BAD, GOOD, SERVICE, assert_contains, k_back, later, moves, on_record, under_policy};
 
+const STEP: Duration = minutes(4);
 const FIX: &str = "k-back-00043-fix";
+
+/// A fifth of many requests fails since the deploy.
+fn busy() -> Service {
+    Service { rpm: 600.0, ..k_back(0.2) }
+}
+
+/// A tenth of the traffic is back.
+async fn begun_with(keys: Value) -> (Simulator, Runback, Alert) {
+    let mut policy = json!({"strategy": "gradual"});
+    policy.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let (simulator, runback, alert) = under_policy(busy(), policy).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    (simulator, runback, alert)
+}
 
 /// Everything has moved, and the target fails like the culprit; the look at it is due.
 async fn not_helped_by(service: Service) -> (Simulator, Runback, Alert) {
@@ -16,6 +34,14 @@ async fn not_helped_by(service: Service) -> (Simulator, Runback, Alert) {
     simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
     simulator.advance(minutes(6));
     (simulator, runback, alert)
+}
+
+fn told(simulator: &Simulator) -> String {
+    simulator.slack().iter().map(|message| message.text.as_str()).collect::<Vec<_>>().join("\n\n")
+}
+
+fn messages_with(simulator: &Simulator, part: &str) -> usize {
+    simulator.slack().iter().filter(|message| message.text.contains(part)).count()
 }
 
 /// Somebody tries a fix on a part of the target's traffic: the way back would take that away from it.
@@ -29,5 +55,38 @@ async fn a_split_that_somebody_has_changed_since_is_not_given_back() {
     assert_eq!(runback.deliver_due_tasks().await[0].status, 200);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 80), (FIX, 20)]));
     assert_eq!((moves(&simulator), &on_record(&simulator)["phase"]), (1, &json!("not_helped")));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_queue_that_hangs_leaves_no_rollback_half_way() {
+    let (simulator, runback, alert) = under_policy(busy(), json!({"strategy": "gradual"})).await;
+    simulator.at("tasks.*").always().hangs(Duration::from_secs(20));
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_contains(&told(&simulator), &["the task queue refuses the next step"]);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn when_neither_the_next_step_nor_the_rest_can_be_had_the_alert_comes_again_and_ends_it() {
+    let (simulator, runback, alert) = under_policy(busy(), json!({"strategy": "gradual"})).await;
+    simulator.at("tasks.create").always().fails(403);
+    simulator.at("run.put").skip(1).fails(503);
+    assert_eq!(runback.deliver(&alert).await.status, 503);
+    assert_eq!(runback.deliver(&alert).await.status, 200);
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_eq!(messages_with(&simulator, "rollback begun"), 1, "{}", told(&simulator));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn when_neither_can_be_had_at_a_further_step_the_task_comes_again_and_ends_it() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.at("tasks.create").always().fails(403);
+    simulator.at("run.put").skip(1).fails(503);
+    assert_eq!(later(&simulator, &runback, STEP).await, [503]);
+    assert_eq!(later(&simulator, &runback, Duration::from_secs(20)).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     runback.finish().await;
 }
