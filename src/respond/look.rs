@@ -21,7 +21,7 @@ const READ: Duration = Duration::from_secs(4);
 const ASK_QUEUE: Duration = Duration::from_secs(1);
 
 /// Reading the evidence. Then the alert's word stands.
-const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
+pub(super) const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
 
 impl Runback {
     /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::alert::Alert;
 use crate::harness::{Runback, split};
 use crate::simulator::{Revision, Service, Simulator, minutes};
-use crate::situation::{BAD, GOOD, SERVICE, assert_contains, k_back, later, moves, on_record, under_policy};
+use crate::situation::{
+    BAD, GOOD, SERVICE, assert_contains, k_back, last_message, later, moves, on_record, under_policy,
+};
 
 const STEP: Duration = minutes(4);
 const FIX: &str = "k-back-00043-fix";
@@ -88,5 +90,15 @@ async fn when_neither_can_be_had_at_a_further_step_the_task_comes_again_and_ends
     assert_eq!(later(&simulator, &runback, STEP).await, [503]);
     assert_eq!(later(&simulator, &runback, Duration::from_secs(20)).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn while_monitoring_hangs_a_step_goes_on_as_well() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.at("monitoring.list").always().hangs(Duration::from_secs(20));
+    assert_eq!(later(&simulator, &runback, minutes(10)).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
+    assert_contains(&last_message(&simulator), &["50 % without a look"]);
     runback.finish().await;
 }

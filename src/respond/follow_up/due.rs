@@ -17,6 +17,7 @@ use crate::domain::service::ServiceName;
 use crate::domain::steps;
 use crate::notice::{Afterwards, figures};
 use crate::record_json;
+use crate::respond::look::READ_EVIDENCE;
 use crate::respond::observe::{Course, Followed, stepped};
 use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
 
@@ -102,7 +103,9 @@ impl Runback {
             if !goes_on || afterwards::next(&rollback.phase, Finding::Early).is_none() {
                 return Ok(Some(Ok(format!("nothing: {id} has gone on"))));
             }
-            evidence = self.monitoring.evidence(name, axis, rules, now, deadline - TELL).await;
+            // A Monitoring that hangs must leave time for the write that goes on without it.
+            let end = (deadline - TELL).min(Instant::now() + READ_EVIDENCE);
+            evidence = self.monitoring.evidence(name, axis, rules, now, end).await;
             view.evidence = Some(&evidence);
             look = afterwards::find(&view);
         }
