@@ -258,6 +258,12 @@ fn judge_since(readings: &Readings, revision: &str, since: DateTime<Utc>, rules:
     judge_requests(rules, readings.axis, &samples)
 }
 
+/// Whether going on does not help, by what the target and the culprit have answered since the last write.
+#[must_use]
+pub fn is_futile(readings: &Readings, rollback: &Rollback, rules: &Rules) -> bool {
+    is_no_better(&judge_target(readings, rollback, rules), &judge_culprit(readings, rollback, rules), rules)
+}
+
 /// Whether the target is significantly worse than the culprit, or fails as well and not at a fraction of its rate: then
 /// going on does not help, and neither does staying.
 fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool {

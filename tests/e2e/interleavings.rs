@@ -102,3 +102,19 @@ async fn while_monitoring_hangs_a_step_goes_on_as_well() {
     assert_contains(&last_message(&simulator), &["50 % without a look"]);
     runback.finish().await;
 }
+
+#[tokio::test]
+async fn a_critical_alert_does_not_move_the_rest_to_a_target_that_is_no_better() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.change(SERVICE, |service| {
+        service.set_errors(GOOD, 1.0);
+        service.set_errors(BAD, 1.0);
+    });
+    simulator.advance(minutes(3));
+    let critical = Alert::on(&simulator, SERVICE)
+        .incident("0.second")
+        .set("/incident/policy_user_labels", json!({"runback": "critical"}));
+    runback.deliver(&critical).await.is(200, "ignore", "already_handled");
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    runback.finish().await;
+}
