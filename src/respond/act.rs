@@ -119,9 +119,9 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
     Rollback {
         id: format!("rb-{}-{chance:016x}-{name}", at.timestamp()),
         incident: decision.incident.clone(),
-        alerted: Some(
-            case.published_at.map_or(case.received.at, |published| published.min(case.received.at)),
-        ),
+        // A task that judges an alert again does not know when that came.
+        alerted: (!case.second_look)
+            .then(|| case.published_at.map_or(case.received.at, |published| published.min(case.received.at))),
         at,
         moved: None,
         culprit: plan.culprit.name.clone(),

@@ -118,3 +118,45 @@ async fn a_critical_alert_does_not_move_the_rest_to_a_target_that_is_no_better()
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
     runback.finish().await;
 }
+
+/// 3 % of many requests, rolled back at the warning's deadline; the target then fails at the same 3 %.
+async fn rolled_back_for_a_warning(target: f64) -> (Simulator, Runback) {
+    let service = Service { rpm: 600.0, ..k_back(0.03) };
+    let (simulator, runback, alert) = under_policy(service, json!({"warning": 0.02})).await;
+    runback.deliver(&alert).await.is(200, "notify", "warning");
+    simulator.advance(minutes(31));
+    runback.deliver_due_tasks().await;
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, target));
+    simulator.advance(minutes(6));
+    runback.deliver_due_tasks().await;
+    (simulator, runback)
+}
+
+#[tokio::test]
+async fn what_was_rolled_back_for_little_has_not_recovered_while_it_fails_as_much() {
+    let (simulator, runback) = rolled_back_for_a_warning(0.03).await;
+    assert_contains(&last_message(&simulator), &["not_helped", "fails as well"]);
+    assert_eq!(on_record(&simulator)["phase"], "not_helped");
+    runback.finish().await;
+}
+
+/// The task that judged the warning again does not know when the alert came.
+#[tokio::test]
+async fn a_rollback_at_a_warnings_deadline_claims_no_time_from_the_alert_to_the_switch() {
+    let (simulator, runback) = rolled_back_for_a_warning(0.001).await;
+    assert_contains(&last_message(&simulator), &["recovered", "after the switch"]);
+    assert!(!last_message(&simulator).contains("from the alert"), "{}", last_message(&simulator));
+    runback.finish().await;
+}
+
+/// Each day's usual errors are no sign that a rollback for something else did not help.
+#[tokio::test]
+async fn the_usual_errors_do_not_count_against_a_target() {
+    let (simulator, runback, alert) = under_policy(Service { rpm: 600.0, ..k_back(0.001) }, json!({})).await;
+    let alert = crate::situation::uptime(alert, json!({"runback": "rollback"}));
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    later(&simulator, &runback, minutes(6)).await;
+    assert_eq!(on_record(&simulator)["phase"], "recovered", "{}", last_message(&simulator));
+    runback.finish().await;
+}
