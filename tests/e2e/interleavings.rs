@@ -150,6 +150,17 @@ async fn a_rollback_at_a_warnings_deadline_claims_no_time_from_the_alert_to_the_
     runback.finish().await;
 }
 
+/// LATEST is still the culprit when the split goes back, and another revision a moment later.
+#[tokio::test]
+async fn a_deploy_in_flight_does_not_get_the_traffic_that_comes_back() {
+    let (simulator, runback, _) = not_helped_by(k_back(0.4).traffic(&[("LATEST", 100)])).await;
+    simulator.change(SERVICE, |service| service.set_deploying(true));
+    runback.deliver_due_tasks().await;
+    simulator.change(SERVICE, |service| service.deploy(Revision::named(FIX)));
+    assert_eq!(simulator.spec_traffic(SERVICE), split([(BAD, 100)]));
+    runback.finish().await;
+}
+
 /// Each day's usual errors are no sign that a rollback for something else did not help.
 #[tokio::test]
 async fn the_usual_errors_do_not_count_against_a_target() {
