@@ -70,7 +70,8 @@ impl Runback {
     }
 
     /// Writes how far a rollback has come; the traffic stays as it was read. Nothing is decided here, so a service that
-    /// has changed since is simply read again. A service that is only observed is not touched for it.
+    /// has changed since is simply read again, unless the rollback itself has gone on: then this is no longer so. A
+    /// service that is only observed is not touched for it.
     pub(super) async fn record_phase(
         &self,
         document: &ServiceDocument,
@@ -99,7 +100,10 @@ impl Runback {
         deadline: Instant,
     ) -> Result<(), CallError> {
         let Ok(record) = record_json::parse(document.record.as_deref()) else { return Ok(()) };
-        let Some(entry) = record.rollbacks.iter().find(|entry| entry.id == rollback.id) else {
+        let as_known = |entry: &&Rollback| {
+            (&entry.id, entry.step, &entry.phase) == (&rollback.id, rollback.step, &rollback.phase)
+        };
+        let Some(entry) = record.rollbacks.iter().find(as_known) else {
             return Ok(());
         };
         let record = record.with_changed(&Rollback { phase: phase.clone(), ..entry.clone() });

@@ -161,6 +161,26 @@ async fn a_deploy_in_flight_does_not_get_the_traffic_that_comes_back() {
     runback.finish().await;
 }
 
+/// While it is told that a rollback halted, an alert in another process moves the rest: that one is judged.
+#[tokio::test]
+async fn how_it_ended_is_not_recorded_over_a_step_that_came_in_between() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.9));
+    simulator.at("run.put").does(|world| {
+        let running = world.service(SERVICE);
+        let mut record: Value = serde_json::from_str(running.record().unwrap()).unwrap();
+        record["rollbacks"][0]["step"] = json!(100);
+        running.move_traffic(&[(GOOD, 100)]);
+        running.annotate(crate::simulator::STATE, &record.to_string());
+    });
+    later(&simulator, &runback, STEP).await;
+    assert_eq!(
+        (&on_record(&simulator)["step"], &on_record(&simulator)["phase"]),
+        (&json!(100), &json!("switching"))
+    );
+    runback.finish().await;
+}
+
 /// Each day's usual errors are no sign that a rollback for something else did not help.
 #[tokio::test]
 async fn the_usual_errors_do_not_count_against_a_target() {
