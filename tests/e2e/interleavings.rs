@@ -181,6 +181,22 @@ async fn how_it_ended_is_not_recorded_over_a_step_that_came_in_between() {
     runback.finish().await;
 }
 
+/// Each try would be a new process's, which does not know that people have been told.
+#[tokio::test]
+async fn a_verdict_that_cloud_run_refuses_to_record_is_told_once() {
+    for status in [400, 403] {
+        let (simulator, mut runback, alert) = under_policy(k_back(0.4), json!({})).await;
+        runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+        simulator.at("run.put").always().fails(status);
+        for _ in 0..3 {
+            later(&simulator, &runback, minutes(6)).await;
+            runback.restart().await;
+        }
+        assert_eq!(messages_with(&simulator, "reason: recovered"), 1, "{}", told(&simulator));
+        runback.finish().await;
+    }
+}
+
 /// Each day's usual errors are no sign that a rollback for something else did not help.
 #[tokio::test]
 async fn the_usual_errors_do_not_count_against_a_target() {
