@@ -197,6 +197,33 @@ async fn a_verdict_that_cloud_run_refuses_to_record_is_told_once() {
     }
 }
 
+#[tokio::test]
+async fn a_rollback_under_way_is_not_replaced_by_another_one_when_the_cooldown_is_short() {
+    let service = Service { revisions: vec![], ..busy() }
+        .revision(crate::situation::deployed(0.2))
+        .revision(
+            Revision::named(GOOD)
+                .age(crate::simulator::hours(5))
+                .served(crate::simulator::hours(5)..minutes(20)),
+        )
+        .revision(
+            Revision::named("k-back-00040-uvw")
+                .age(crate::simulator::days(5))
+                .served(crate::simulator::days(5)..crate::simulator::hours(5)),
+        );
+    let keys = json!({"strategy": "gradual", "step_interval": "20m", "cooldown": "5m"});
+    let (simulator, runback, alert) = under_policy(service, keys).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, 1.0));
+    simulator.advance(minutes(12));
+    let second = Alert::on(&simulator, SERVICE)
+        .incident("0.second")
+        .set("/incident/resource/labels/revision_name", json!(GOOD));
+    runback.deliver(&second).await.is(200, "notify", "cooldown");
+    assert_eq!((simulator.traffic(SERVICE), moves(&simulator)), (split([(BAD, 90), (GOOD, 10)]), 1));
+    runback.finish().await;
+}
+
 /// Each day's usual errors are no sign that a rollback for something else did not help.
 #[tokio::test]
 async fn the_usual_errors_do_not_count_against_a_target() {
