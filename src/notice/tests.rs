@@ -647,6 +647,8 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
             Afterwards::Forbidden,
             Afterwards::Overruled,
             Afterwards::NotArrived,
+            Afterwards::StepRefused,
+            Afterwards::BackRefused,
         ] {
             let rollback = Rollback {
                 id: "rb-1".into(),

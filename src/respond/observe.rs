@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::follow_up::{Task, check_task, next_task, step_task, watch_task};
+use super::follow_up::{Task, check_task, next_task, refused, step_task, watch_task};
 use super::{Case, OWNED_FOR, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
@@ -101,6 +101,14 @@ impl Runback {
             let all = stepped(case, rollback, steps::ALL, Some(why));
             match self.go_on(document, &all, deadline).await {
                 Ok(written) => (course.rollback, course.document) = (all, written),
+                Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                    let Course { rollback, document, thread, .. } = course;
+                    let (document, ended) = (refused(document, why), Afterwards::StepRefused);
+                    let thread = thread.as_deref();
+                    let told =
+                        self.report(&document, &rollback, ended, (None, None), thread, case.received).await;
+                    return told.map_or_else(Followed::Again, |_| Followed::Done(true));
+                }
                 Err(error) => {
                     // People know, but nobody comes back for the rest unless this is taken up again.
                     self.memory.forget(&next_task(rollback, course.rules));

@@ -104,6 +104,34 @@ async fn while_monitoring_hangs_a_step_goes_on_as_well() {
 }
 
 #[tokio::test]
+async fn a_step_that_cloud_run_refuses_for_good_is_told() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.at("run.put").fails(400);
+    assert_eq!(later(&simulator, &runback, STEP).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "10 %", GOOD]);
+    assert_eq!((&on_record(&simulator)["phase"], simulator.tasks().len()), (&json!("halted"), 0));
+    assert_eq!(simulator.slack().len(), 2);
+    runback.finish().await;
+}
+
+/// The culprit has no traffic, so somebody may delete it: then there is nothing to give the traffic back to.
+#[tokio::test]
+async fn a_way_back_that_cloud_run_refuses_for_good_is_told() {
+    let (simulator, runback, _) = not_helped_by(k_back(0.4)).await;
+    simulator.at("run.put").fails(400);
+    assert_eq!(runback.deliver_due_tasks().await[0].status, 200);
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_contains(
+        &last_message(&simulator),
+        &["write_refused", "told to fail", "fails as well", GOOD, "cannot be undone"],
+    );
+    assert_eq!((&on_record(&simulator)["phase"], simulator.tasks().len()), (&json!("not_helped"), 0));
+    assert_eq!(simulator.slack().len(), 2);
+    runback.finish().await;
+}
+
+#[tokio::test]
 async fn a_critical_alert_does_not_move_the_rest_to_a_target_that_is_no_better() {
     let (simulator, runback, _) = begun_with(json!({})).await;
     simulator.change(SERVICE, |service| {
@@ -232,5 +260,26 @@ async fn the_usual_errors_do_not_count_against_a_target() {
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     later(&simulator, &runback, minutes(6)).await;
     assert_eq!(on_record(&simulator)["phase"], "recovered", "{}", last_message(&simulator));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn the_rest_that_cloud_run_refuses_for_good_is_told_as_well() {
+    let (simulator, runback, alert) = under_policy(busy(), json!({"strategy": "gradual"})).await;
+    simulator.at("tasks.create").always().fails(403);
+    simulator.at("run.put").skip(1).fails(400);
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "stopped at 10 %"]);
+    assert_eq!(on_record(&simulator)["phase"], "halted");
+    runback.finish().await;
+
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.at("run.put").always().fails(400);
+    let critical = Alert::on(&simulator, SERVICE)
+        .incident("0.second")
+        .set("/incident/policy_user_labels", json!({"runback": "critical"}));
+    simulator.change(SERVICE, |service| service.set_errors(BAD, 1.0));
+    simulator.advance(minutes(3));
+    runback.deliver(&critical).await.is(200, "notify", "write_refused");
     runback.finish().await;
 }

@@ -173,7 +173,15 @@ impl Runback {
         if to_the_end {
             changed.reason = Reason::Critical.code().into();
         }
-        let document = self.go_on(&document, &changed, case.received.deadline() - TELL).await?;
+        let document = match self.go_on(&document, &changed, case.received.deadline() - TELL).await {
+            Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                let (ended, judged) = (Afterwards::StepRefused, (found.target, found.culprit));
+                let refused = refused(document, why);
+                let thread = task.thread.as_deref();
+                return Ok(self.report(&refused, &rollback, ended, judged, thread, case.received).await);
+            }
+            written => written?,
+        };
         tracing::warn!(rollback = rollback.id, step, "a further step is written");
         let decision = Decision::resumed(&document.service.name, changed.clone());
         let (name, thread) = (document.service.name.clone(), task.thread.clone());
@@ -199,13 +207,24 @@ impl Runback {
 
     /// The previous split again: one write. The next look tells that it has arrived.
     async fn restore(&self, due: Due<'_>) -> Result<Option<Result<String, String>>, CallError> {
-        let Due { rollback, document, case, found, phase, .. } = due;
+        let Due { task, rollback, document, case, found, phase, .. } = due;
         let (target, culprit) = (figures(found.target), figures(found.culprit));
         let why = Some(format!("{}: {target}. {}: {culprit}", rollback.target, rollback.culprit));
         let moved = Some(case.received.time());
-        let changed = Rollback { phase, moved, why, ..rollback };
+        let changed = Rollback { phase, moved, why, ..rollback.clone() };
         let until = case.received.deadline() - TELL;
-        let mut written = self.go_on(&document, &changed, until).await?;
+        let mut written = match self.go_on(&document, &changed, until).await {
+            // The culprit may be gone: without traffic anybody may delete it.
+            Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                let (ended, judged) = (Afterwards::BackRefused, (found.target, found.culprit));
+                let refused = refused(document, why);
+                let thread = task.thread.as_deref();
+                return Ok(Some(
+                    self.report(&refused, &rollback, ended, judged, thread, case.received).await,
+                ));
+            }
+            written => written?,
+        };
         tracing::warn!(rollback = changed.id, "the previous split is written again");
         self.arrival(&case, &changed, &mut written, false, Some(until)).await;
         Ok(None)
@@ -254,6 +273,12 @@ impl Runback {
         let judged = (found.target, found.culprit);
         Ok(self.report(document, rollback, ended, judged, task.thread.as_deref(), case.received).await)
     }
+}
+
+/// The service with Cloud Run's answer to a write in the place of what its conditions say.
+pub(in crate::respond) fn refused(mut document: ServiceDocument, why: String) -> ServiceDocument {
+    document.service.trouble = Some(why);
+    document
 }
 
 /// What people are to know about a step; nothing where it went as announced.

@@ -13,6 +13,7 @@ use super::{Case, Ending, Received, Runback};
 use crate::answer;
 use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::service::ServiceName;
+pub(super) use due::refused;
 use task::What;
 pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
 
