@@ -306,6 +306,12 @@ pub(super) fn grant(service: &ServiceName, permission: Option<&str>, account: Op
                 "gcloud artifacts repositories add-iam-policy-binding REPOSITORY --location {region} --project {project} {member} --role roles/artifactregistry.reader"
             ),
         ),
+        "cloudtasks" => {
+            let roles = "`roles/cloudtasks.enqueuer` and `roles/cloudtasks.viewer`";
+            return Step::say(format!(
+                "Give Runback's service account {roles} on its queue (RUNBACK_TASKS_QUEUE)."
+            ));
+        }
         "monitoring" => (
             "",
             format!(

@@ -681,6 +681,10 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
                 assert!(!message.text.contains("<!channel>"), "{}", message.text);
             }
             assert_fits(&no_look_ahead(service, rollback, &long), "no look ahead");
+            for permission in ["run.services.update", "cloudtasks.tasks.create", long.as_str()] {
+                assert_fits(&held_up(service, permission, Some(&long)), "held up");
+            }
+            assert_fits(&out_of_sight(service, &long, Reason::UnreadableRecord), "out of sight");
         }
     }
 }

@@ -56,6 +56,14 @@ impl Runback {
         Ending::Decided(Box::new(decision))
     }
 
+    /// Runback's own service account, as far as it can be known.
+    pub(super) async fn own_account(&self, deadline: Instant) -> Option<String> {
+        match &self.account {
+            Some(account) => Some(account.clone()),
+            None => self.metadata.account(deadline).await,
+        }
+    }
+
     /// Cloud Run refuses us. People hear once which permission is missing; the message comes again for an hour.
     pub(super) async fn denied(
         &self,
@@ -64,10 +72,7 @@ impl Runback {
         message: &str,
         permission: &str,
     ) -> Ending {
-        let account = match &self.account {
-            Some(account) => Some(account.clone()),
-            None => self.metadata.account(case.received.deadline()).await,
-        };
+        let account = self.own_account(case.received.deadline()).await;
         let (subject, account) = (name.to_string(), account.as_deref());
         let text = || notice::permission_denied(name, Some(permission), account, &case.alert.incident);
         self.tell_once((&subject, permission), text, None, case.received.deadline()).await;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::alert::Alert;
-use crate::harness::{Runback, split};
+use crate::harness::{Launch, Runback, split};
 use crate::simulator::{Revision, Service, Simulator, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, assert_contains, k_back, last_message, later, moves, on_record, under_policy,
+    BAD, GOOD, SERVICE, assert_contains, delivered, k_back, last_message, later, moves, on_record,
+    under_policy,
 };
 
 const STEP: Duration = minutes(4);
@@ -132,6 +133,20 @@ async fn a_way_back_that_cloud_run_refuses_for_good_is_told() {
 }
 
 #[tokio::test]
+async fn a_step_that_lacks_a_permission_is_told_and_comes_again() {
+    let (simulator, mut runback, _) = begun_with(json!({})).await;
+    simulator.at("run.put").always().denies("run.services.update");
+    assert_eq!(later(&simulator, &runback, STEP).await, [503]);
+    assert_contains(&last_message(&simulator), &["run.services.update", "permission_denied"]);
+    assert!(!last_message(&simulator).contains("Nothing was touched"), "{}", last_message(&simulator));
+    simulator.repair();
+    runback.restart().await;
+    assert_eq!(later(&simulator, &runback, Duration::from_secs(20)).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
+    runback.finish().await;
+}
+
+#[tokio::test]
 async fn a_critical_alert_does_not_move_the_rest_to_a_target_that_is_no_better() {
     let (simulator, runback, _) = begun_with(json!({})).await;
     simulator.change(SERVICE, |service| {
@@ -249,6 +264,33 @@ async fn a_rollback_under_way_is_not_replaced_by_another_one_when_the_cooldown_i
         .set("/incident/resource/labels/revision_name", json!(GOOD));
     runback.deliver(&second).await.is(200, "notify", "cooldown");
     assert_eq!((simulator.traffic(SERVICE), moves(&simulator)), (split([(BAD, 90), (GOOD, 10)]), 1));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_service_that_is_no_longer_guarded_in_the_middle_is_told_of() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.advance(STEP);
+    let task = simulator.tasks().remove(0);
+    let mut policy = simulator.policy(json!({}));
+    policy["service"][0]["service"] = json!("another");
+    let other = Launch::beside(&simulator).variable("RUNBACK_POLICY", &policy.to_string()).start().await;
+    assert_eq!(other.send(&delivered(&task)).await.status, 200);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    assert_contains(&last_message(&simulator), &["the policy no longer lists it", "describe"]);
+    other.finish().await;
+    runback.finish().await;
+}
+
+/// Whoever applies the service's whole configuration anew removes our annotation with it.
+#[tokio::test]
+async fn a_record_that_is_gone_in_the_middle_is_told_of() {
+    let (simulator, runback, _) = begun_with(json!({})).await;
+    simulator.change(SERVICE, |service| service.annotate(crate::simulator::STATE, ""));
+    assert_eq!(later(&simulator, &runback, STEP).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    assert_contains(&last_message(&simulator), &["record", "describe"]);
+    assert_eq!(simulator.slack().len(), 2);
     runback.finish().await;
 }
 

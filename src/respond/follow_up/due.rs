@@ -15,7 +15,7 @@ use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
-use crate::notice::{Afterwards, figures};
+use crate::notice::{self, Afterwards, figures};
 use crate::record_json;
 use crate::respond::look::READ_EVIDENCE;
 use crate::respond::observe::{Course, Followed, stepped};
@@ -58,10 +58,31 @@ impl Runback {
                     tracing::warn!(%why, rollback = id, "a call was lost; reading what became of it");
                     sleep(Duration::from_millis(200)).await;
                 }
+                Err(CallError::Denied { message, permission }) => {
+                    let account = self.own_account(received.deadline()).await;
+                    let text = || notice::held_up(name, &permission, account.as_deref());
+                    self.tell_once((id, &permission), text, task.thread.as_deref(), received.deadline())
+                        .await;
+                    return Err(message);
+                }
+                Err(CallError::NotFound(why)) => return Ok(format!("nothing: the service is gone: {why}")),
                 Err(error) => return Err(error.to_string()),
             }
         }
         Err("the service keeps changing".into())
+    }
+
+    /// Nothing can be done about a rollback any more, but people count on it: they are told.
+    pub(super) async fn lost(&self, task: &Task, why: &str, received: Received) -> Result<String, String> {
+        let (name, thread, deadline) = (task.service(), task.thread.as_deref(), received.deadline());
+        let id = task.rollback().map_or("", |(id, _)| id);
+        let guarded = self.policy.services.contains_key(&name);
+        let reason = if guarded { Reason::UnreadableRecord } else { Reason::NotGuarded };
+        let text = || notice::out_of_sight(&name, why, reason);
+        if !self.tell_once((id, reason.code()), text, thread, deadline).await {
+            return Err("Slack could not be told".into());
+        }
+        Ok(format!("nothing: {why}"))
     }
 
     /// One look. Nothing: it has to be looked at once more, now.
@@ -77,8 +98,12 @@ impl Runback {
         let deadline = received.deadline();
         let document = self.cloud_run.service(name, deadline - TELL).await?;
         let record = record_json::parse(document.record.as_deref());
-        let Some(rollback) = record.ok().and_then(|record| record.rollbacks.into_iter().next()) else {
-            return Ok(Some(Ok("nothing: the record cannot be read or is empty".into())));
+        let rollback = match record.map(|record| record.rollbacks.into_iter().next()) {
+            Ok(Some(rollback)) => rollback,
+            Ok(None) => {
+                return Ok(Some(self.lost(task, "its record on the service is gone", received).await));
+            }
+            Err(why) => return Ok(Some(self.lost(task, &why.to_string(), received).await)),
         };
         if rollback.id != id {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));

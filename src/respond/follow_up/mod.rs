@@ -35,6 +35,9 @@ impl Runback {
         };
         let name = task.service();
         let Some(rules) = self.policy.services.get(&name) else {
+            if task.rollback().is_some() {
+                return self.lost(&task, "the policy no longer lists it", received).await;
+            }
             return Ok(format!("nothing: {name} is not guarded"));
         };
         if let Some((rollback, axis)) = task.rollback() {
