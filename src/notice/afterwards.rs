@@ -117,17 +117,21 @@ type Parts = (String, String, Vec<Step>);
 
 fn recovered(verdict: &Verdict<'_>) -> Parts {
     let Verdict { service, rollback, now, .. } = verdict;
-    let target = name(&rollback.target);
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let first = if rollback.moved.is_some() { "first step" } else { "switch" };
     // What an old record does not know it does not claim.
     let times = match rollback.alerted {
         Some(alerted) => format!(
-            "It took {} from the alert to the switch, and {} until this was proven.",
+            "It took {} from the alert to the {first}, and {} until this was proven.",
             span(rollback.at - alerted),
             span(*now - alerted)
         ),
-        None => format!("This was proven {} after the switch.", span(*now - rollback.at)),
+        None => format!("This was proven {} after the {first}.", span(*now - rollback.at)),
     };
-    let story = format!("`{target}` is healthy: {}. {times}", figures(verdict.target));
+    let story = format!(
+        "`{target}`, which has taken over from `{culprit}`, is healthy: {}. {times}",
+        figures(verdict.target)
+    );
     let release = Step::run(
         "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
         release(service),
@@ -144,13 +148,14 @@ fn not_helped(verdict: &Verdict<'_>) -> Parts {
         figures(verdict.target),
         compared(verdict)
     );
-    let steps = vec![
+    let mut steps = vec![
         dependencies(),
         Step::run(
             "If the deploy was not to blame, put the traffic back as it was:",
             split_command(service, &rollback.from),
         ),
     ];
+    steps.extend(pinned(verdict));
     ("the rollback did not help".into(), story, steps)
 }
 
@@ -177,7 +182,8 @@ fn unjudged(verdict: &Verdict<'_>) -> Parts {
         Some(_) => format!("Too little to tell by, {after} after the switch: {}.", figures(verdict.target)),
         None => format!("Cloud Monitoring could not be read for {after}."),
     };
-    let steps = vec![Step::say("Try the service yourself; Runback does not look again.")];
+    let mut steps = vec![Step::say("Try the service yourself; Runback does not look again.")];
+    steps.extend(pinned(verdict));
     ("not clear whether the rollback helped".into(), story, steps)
 }
 
@@ -232,9 +238,7 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
     if *ended != Afterwards::Overruled {
         steps.push(finish("To put it back as it was:", &rollback.from));
     }
-    if !verdict.follows_latest {
-        steps.push(Step::run(format!("The service is pinned. {PIN}:"), release(service)));
-    }
+    steps.extend(pinned(verdict));
     (title, story, steps)
 }
 
@@ -249,13 +253,19 @@ fn kept(verdict: &Verdict<'_>) -> Parts {
         figures(verdict.target),
         figures(verdict.culprit)
     );
-    let steps = vec![
+    let mut steps = vec![
         dependencies(),
         Step::run("See which revisions the service still has:", list_revisions(service)),
         Step::run("To put the traffic back as it was:", split_command(service, &rollback.from)),
-        Step::run(format!("The service is pinned. {PIN}:"), release(service)),
     ];
+    steps.extend(pinned(verdict));
     ("the rollback did not help, and cannot be undone".into(), story, steps)
+}
+
+/// Every message says that the service is pinned, as long as it is.
+fn pinned(verdict: &Verdict<'_>) -> Option<Step> {
+    let step = || Step::run(format!("The service is pinned. {PIN}:"), release(verdict.service));
+    (!verdict.follows_latest).then(step)
 }
 
 fn said(verdict: &Verdict<'_>) -> String {

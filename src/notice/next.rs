@@ -52,7 +52,7 @@ pub(super) fn after_switch(
         }
         Ahead::Nothing => format!("Check that the errors stop once `{target}` serves."),
         Ahead::Step { percent, wait } => format!(
-            "In {} Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
+            "{} after this step Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
              once if `{culprit}` becomes critical. If you move the traffic yourself, it stops and leaves it to you.",
             text::duration(wait)
         ),

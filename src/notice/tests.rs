@@ -618,7 +618,7 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     assert_eq!(
         told(Afterwards::Recovered, Some(judged(0)), None),
         "k-back: recovered\n\
-         k-back-00041-xyz is healthy: 0 of 300 requests were bad, 0 %; limit 5 %. \
+         k-back-00041-xyz, which has taken over from k-back-00042-abc, is healthy: 0 of 300 requests were bad, 0 %; limit 5 %. \
          It took 4 s from the alert to the switch, and 6 min until this was proven.\n\
          The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:\n\
          runback release --service projects/demo-project/locations/asia-northeast1/services/k-back\n\

@@ -325,3 +325,25 @@ async fn the_rest_that_cloud_run_refuses_for_good_is_told_as_well() {
     runback.deliver(&critical).await.is(200, "notify", "write_refused");
     runback.finish().await;
 }
+
+/// Cloud Run answers; Monitoring, Slack and the queue keep everybody waiting.
+#[tokio::test]
+async fn whatever_hangs_the_answer_is_in_time() {
+    let (simulator, mut runback, _) = begun_with(json!({})).await;
+    for all in ["monitoring.*", "slack.*", "tasks.*"] {
+        simulator.at(all).always().hangs(Duration::from_secs(20));
+    }
+    runback.restart().await;
+    simulator.advance(minutes(10));
+    let started = std::time::Instant::now();
+    runback.deliver_due_tasks().await;
+    assert!(started.elapsed() < crate::situation::IN_TIME, "{:?}", started.elapsed());
+    simulator.repair();
+    for _ in 0..3 {
+        later(&simulator, &runback, minutes(5)).await;
+    }
+    later(&simulator, &runback, minutes(6)).await;
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_eq!(on_record(&simulator)["phase"], "recovered");
+    runback.finish().await;
+}
