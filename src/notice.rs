@@ -216,7 +216,11 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
                 0 => "less than a second".to_owned(),
                 _ => text::duration(*after),
             };
-            format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.")
+            let cause = match notice.alert.signal {
+                Signal::Deploy => "Runback, which watches deploys, had looked",
+                _ => "the alert arrived",
+            };
+            format!("Cloud Run's status shows the new traffic, {after} after {cause}.")
         }
         Arrival::Overruled => {
             "Runback moved the traffic, and somebody else has moved it again since.".to_owned()
@@ -260,6 +264,9 @@ fn evidence(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> Option<String> {
 }
 
 fn alert_line(alert: &Alert, with_summary: bool) -> Option<String> {
+    if alert.signal == Signal::Deploy {
+        return Some("No alert: Runback watches this deploy for ten minutes".to_owned());
+    }
     let summary = if with_summary { alert.summary.as_str() } else { "" };
     let parts = [(alert.policy_name.as_str(), 150), (alert.condition_name.as_str(), 150), (summary, 300)];
     let parts: Vec<_> =

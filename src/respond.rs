@@ -6,6 +6,7 @@ mod look;
 mod memory;
 mod probe;
 mod tell;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,6 +107,16 @@ struct Case<'a> {
     deadline_passed: bool,
     /// Whether this is an alert's second judgement; there is no third.
     second_look: bool,
+    /// While a deploy is watched: the reasons that people have been told of.
+    watch: Option<&'a [String]>,
+}
+
+impl<'a> Case<'a> {
+    /// An alert that a task stands for.
+    fn task(alert: &'a Alert, received: Received) -> Self {
+        let (deadline_passed, second_look) = (false, false);
+        Self { alert, published_at: None, received, deadline_passed, second_look, watch: None }
+    }
 }
 
 /// A service that was read and decided about.
@@ -136,16 +147,13 @@ impl Runback {
     pub async fn respond(&self, delivery: &Delivery, received: Received) -> Ending {
         let alert = match &delivery.content {
             Content::Alert(alert) => alert,
+            Content::ServiceChanged(name) => {
+                return self.changed(name, delivery.published_at, received).await;
+            }
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
-        self.answer(&Case {
-            alert,
-            published_at: delivery.published_at,
-            received,
-            deadline_passed: false,
-            second_look: false,
-        })
-        .await
+        let case = Case { published_at: delivery.published_at, ..Case::task(alert, received) };
+        self.answer(&case).await
     }
 
     /// Answers one alert: what it decides alone, or what the service shows when its turn has come.

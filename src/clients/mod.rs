@@ -8,7 +8,11 @@ pub mod cloud_run;
 
 pub mod monitoring;
 
+mod identity;
+
 pub mod probe;
+
+pub mod runback;
 
 pub mod tasks;
 

@@ -9,6 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 
+use super::identity;
 use crate::domain::evidence::Axis;
 use crate::domain::probe::{Outcome, Wish};
 
@@ -20,11 +21,6 @@ const EACH: Duration = Duration::from_secs(2);
 
 /// Four at a time, twice: enough for a verdict even when only the first ones come back in time.
 const ROUNDS: usize = 2;
-
-/// Off Google Cloud there is no metadata server, and nobody waits for it.
-const TOKEN: Duration = Duration::from_millis(500);
-
-const METADATA: &str = "http://metadata.google.internal";
 
 /// Asks health paths.
 pub struct Prober {
@@ -45,7 +41,7 @@ enum Reply {
 
 impl Default for Prober {
     fn default() -> Self {
-        Self::with_metadata(METADATA)
+        Self::with_metadata(identity::METADATA)
     }
 }
 
@@ -73,7 +69,7 @@ impl Prober {
         let mut token = None;
         let mut warming = ask(http, &url, None, end, end).await;
         if let Reply::Status(401 | 403, _) = warming {
-            token = self.identity(http, &wish.audience, end).await;
+            token = identity::token(http, &self.metadata, &wish.audience, end).await;
             if token.is_some() {
                 warming = ask(http, &url, token.as_ref(), end, end).await;
             }
@@ -91,19 +87,6 @@ impl Prober {
         };
         let (a, b, c, d) = tokio::join!(visitor(), visitor(), visitor(), visitor());
         summed_up(&a.into_iter().chain(b).chain(c).chain(d).collect::<Vec<_>>(), wish)
-    }
-
-    /// An identity token for a private service, as the metadata server gives it. gcp_auth cannot get one.
-    async fn identity(&self, http: &reqwest::Client, audience: &str, end: Instant) -> Option<HeaderValue> {
-        let url = format!("{}/computeMetadata/v1/instance/service-accounts/default/identity", self.metadata);
-        let fetch = async {
-            let request = http.get(url).query(&[("audience", audience)]).header("Metadata-Flavor", "Google");
-            request.send().await?.error_for_status()?.text().await
-        };
-        let token = timeout_at(end.min(Instant::now() + TOKEN), fetch).await.ok()?.ok()?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim())).ok()?;
-        value.set_sensitive(true);
-        Some(value)
     }
 }
 

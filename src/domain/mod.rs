@@ -20,6 +20,8 @@ pub mod decide;
 
 mod gates;
 
+pub mod watch;
+
 pub mod afterwards;
 
 pub mod traffic;

@@ -608,3 +608,15 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     let nothing = told(Afterwards::Unjudged, &evidence::judge(&[], 0.05, 20));
     assert!(nothing.contains("no requests since"), "{nothing}");
 }
+
+#[test]
+fn a_watched_deploy_speaks_of_no_alert() {
+    let decision = Decision { incident: "watch-k-back-00042-abc".into(), ..rollback() };
+    let alert = Alert { signal: Signal::Deploy, ..Alert::known_by("watch-k-back-00042-abc") };
+    let arrival = Arrival::Arrived { after: Duration::from_secs(3) };
+    let notice = Notice { decision: &decision, alert: &alert, service_url: None, arrival, looks_again: true };
+    let message = render(&notice);
+    assert!(message.text.contains("No alert: Runback watches this deploy"), "{}", message.text);
+    assert!(!message.text.contains("the alert arrived"), "{}", message.text);
+    assert!(message.text.contains("incident watch-k-back-00042-abc"), "{}", message.text);
+}

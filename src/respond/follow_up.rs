@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
+use super::watch::{Look, Settle};
 use super::{Case, Ending, Received, Runback, check_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::domain::afterwards::judge_target;
@@ -55,7 +56,19 @@ enum What {
     /// Judge a rollback's target.
     Check(Check),
     /// Judge an alert again: a warning whose patience is over, or one that came too early to tell.
-    Judge { incident: String, revision: Option<String>, slowness: bool, deadline: bool },
+    Judge {
+        incident: String,
+        revision: Option<String>,
+        slowness: bool,
+        deadline: bool,
+        /// Whether there is no alert, only a deploy that was watched.
+        #[serde(default)]
+        watched: bool,
+    },
+    /// Look at a deploy that is watched.
+    Watch(Look),
+    /// Look whether a change has been rolled out, and what there is to watch then.
+    Settle(Settle),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,7 +103,18 @@ impl Task {
     pub(super) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
         let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
         let slowness = alert.signal == Signal::Latency;
-        Self::on(name, None, What::Judge { incident, revision, slowness, deadline })
+        let watched = alert.signal == Signal::Deploy;
+        Self::on(name, None, What::Judge { incident, revision, slowness, deadline, watched })
+    }
+
+    /// A look at a deploy.
+    pub(super) fn watch(name: &ServiceName, look: Look) -> Self {
+        Self::on(name, None, What::Watch(look))
+    }
+
+    /// A look whether a change has been rolled out.
+    pub(super) fn settle(name: &ServiceName, settle: Settle) -> Self {
+        Self::on(name, None, What::Settle(settle))
     }
 
     /// As it travels.
@@ -120,16 +144,17 @@ impl Runback {
                 };
                 self.check(&task, check, &name, rules, received).await
             }
-            What::Judge { incident, revision, slowness, deadline } => {
-                let signal = if *slowness { Signal::Latency } else { Signal::Errors };
-                let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
-                let case = Case {
-                    alert: &alert,
-                    published_at: None,
-                    received,
-                    deadline_passed: *deadline,
-                    second_look: true,
+            What::Watch(look) => self.look_at(&name, look, received).await,
+            What::Settle(settle) => self.settle(&name, settle, received).await,
+            What::Judge { incident, revision, slowness, deadline, watched } => {
+                let signal = match (slowness, watched) {
+                    (true, _) => Signal::Latency,
+                    (false, true) => Signal::Deploy,
+                    (false, false) => Signal::Errors,
                 };
+                let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
+                let (deadline_passed, second_look) = (*deadline, true);
+                let case = Case { deadline_passed, second_look, ..Case::task(&alert, received) };
                 match self.answer(&case).await {
                     Ending::Decided(decision) => Ok(decision.to_string()),
                     Ending::Later(why) => Err(why),
@@ -263,7 +288,7 @@ impl Runback {
 }
 
 /// The alert that a task is about, as far as judging it again needs it.
-fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
+pub(super) fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
     let mut labels = BTreeMap::from([
         ("project_id".to_owned(), name.project.clone()),
         ("location".to_owned(), name.region.clone()),

@@ -46,6 +46,11 @@ impl Memory {
         self.posted.insert((subject.to_owned(), what.to_owned()))
     }
 
+    /// Whether something about a subject has been posted.
+    pub(crate) fn has_posted(&self, subject: &str, what: &str) -> bool {
+        self.posted.contains(&(subject.to_owned(), what.to_owned()))
+    }
+
     /// A post that did not get through is not counted.
     pub(crate) fn forget_post(&self, subject: &str, what: &str) {
         self.posted.remove(&(subject.to_owned(), what.to_owned()));

@@ -13,6 +13,7 @@ use crate::domain::alert::Signal;
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
+use crate::domain::watch;
 use crate::notice::{self, Arrival, Notice};
 
 /// Slack gets at least and at most this long, so that neither an early nor a late message starves.
@@ -36,7 +37,10 @@ impl Runback {
             self.plan_second_look(case, &mut decision).await;
         }
         // Whoever was warned is told that nothing follows, too.
-        let wanted = decision.outcome == Outcome::Notify || case.deadline_passed;
+        let wanted = match case.watch {
+            Some(told) => watch::is_news(&decision, told),
+            None => decision.outcome == Outcome::Notify || case.deadline_passed,
+        };
         if decision.outcome == Outcome::Wait {
             return Ending::Later(decision.headline());
         }
@@ -47,13 +51,17 @@ impl Runback {
             if decision.reason == Reason::TestNotification {
                 self.tell(&notice::render(&notice), None, deadline).await;
             } else {
-                let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
-                let subject = format!("{service} {}", decision.incident);
+                let subject = subject(&decision);
                 let news = (subject.as_str(), decision.reason.code());
                 self.tell_once(news, || notice::render(&notice), None, deadline).await;
             }
         }
         Ending::Decided(Box::new(decision))
+    }
+
+    /// Whether this process has told people of a decision like this.
+    pub(super) fn has_told(&self, decision: &Decision) -> bool {
+        self.memory.has_posted(&subject(decision), decision.reason.code())
     }
 
     /// Cloud Run refuses us. People hear once which permission is missing; the message comes again for an hour.
@@ -147,4 +155,10 @@ impl Runback {
             }
         }
     }
+}
+
+/// What is told once for each reason.
+fn subject(decision: &Decision) -> String {
+    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{service} {}", decision.incident)
 }

@@ -31,6 +31,8 @@ mod restraint;
 mod intake;
 mod later;
 
+mod watch;
+
 mod recorded;
 
 mod webhook;
@@ -42,6 +44,8 @@ mod secrets;
 mod release;
 
 mod alert;
+
+mod deploys;
 
 mod harness;
 
