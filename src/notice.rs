@@ -15,6 +15,7 @@ use crate::domain::text;
 
 mod afterwards;
 mod next;
+mod pinned;
 mod shift;
 mod words;
 
@@ -23,6 +24,7 @@ mod tests;
 
 pub use afterwards::{Afterwards, afterwards};
 use next::{Step, after_switch, describe, grant, untouched};
+pub use pinned::{PINNED, pinned};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 

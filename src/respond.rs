@@ -4,6 +4,7 @@ mod act;
 mod follow_up;
 mod look;
 mod memory;
+mod pins;
 mod probe;
 mod tell;
 mod watch;

@@ -22,6 +22,8 @@ mod gates;
 
 pub mod watch;
 
+pub mod pins;
+
 pub mod afterwards;
 
 pub mod traffic;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
+use super::pins::Pin;
 use super::watch::{Look, Settle};
 use super::{Case, Ending, Received, Runback, check_task};
 use crate::clients::cloud_run::ServiceDocument;
@@ -67,6 +68,8 @@ enum What {
     },
     /// Look at a deploy that is watched.
     Watch(Look),
+    /// Look after a service that is pinned.
+    Pin(Pin),
     /// Look whether a change has been rolled out, and what there is to watch then.
     Settle(Settle),
 }
@@ -112,6 +115,11 @@ impl Task {
         Self::on(name, None, What::Watch(look))
     }
 
+    /// The daily look at a pinned service.
+    pub(super) fn pin(name: &ServiceName, thread: Option<&str>, pin: Pin) -> Self {
+        Self::on(name, thread.map(str::to_owned), What::Pin(pin))
+    }
+
     /// A look whether a change has been rolled out.
     pub(super) fn settle(name: &ServiceName, settle: Settle) -> Self {
         Self::on(name, None, What::Settle(settle))
@@ -142,7 +150,15 @@ impl Runback {
                 let Some(_turn) = self.turn(&name, received.deadline()).await else {
                     return Err(format!("alerts on {name} are still being handled"));
                 };
-                self.check(&task, check, &name, rules, received).await
+                let done = self.check(&task, check, &name, rules, received).await?;
+                self.look_after_pin(&name, task.thread.as_deref(), received).await;
+                Ok(done)
+            }
+            What::Pin(pin) => {
+                let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                    return Err(format!("alerts on {name} are still being handled"));
+                };
+                self.daily(&name, pin, task.thread.as_deref(), received).await
             }
             What::Watch(look) => self.look_at(&name, look, received).await,
             What::Settle(settle) => self.settle(&name, settle, received).await,

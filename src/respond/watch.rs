@@ -84,15 +84,18 @@ impl Runback {
         received: Received,
     ) -> Result<Decision, CallError> {
         let nothing = |why: String| Ok(noted(name, Reason::NothingToWatch, why));
-        let Some(tasks) = &self.tasks else {
-            tracing::warn!("a deploy of {name} is not watched: RUNBACK_TASKS_QUEUE is unset");
-            return nothing("without RUNBACK_TASKS_QUEUE there are no later looks".into());
-        };
         let deadline = received.deadline();
         let (document, revisions) =
             tokio::join!(self.cloud_run.service(name, deadline), self.cloud_run.revisions(name, deadline));
         let (document, revisions) = (document?, revisions?);
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        if let Err(why) = self.tell_of_waiting(&document, Some(&revisions), None, received).await {
+            return Err(CallError::Unavailable(why));
+        }
+        let Some(tasks) = &self.tasks else {
+            tracing::warn!("a deploy of {name} is not watched: RUNBACK_TASKS_QUEUE is unset");
+            return nothing("without RUNBACK_TASKS_QUEUE there are no later looks".into());
+        };
         match watch::subject(&document.service, &record, &revisions) {
             Subject::Nothing(why) => nothing(why),
             Subject::Unsettled if settles >= MOST_SETTLES => {

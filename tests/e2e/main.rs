@@ -33,6 +33,8 @@ mod later;
 
 mod watch;
 
+mod pins;
+
 mod recorded;
 
 mod webhook;

@@ -113,6 +113,11 @@ pub fn delivered(task: &Task) -> Delivery {
     Delivery { path: "/tasks".into(), headers: task.headers(), body: task.body() }
 }
 
+/// The tasks that wait, but for the daily look at a pinned service.
+pub fn checks(simulator: &Simulator) -> Vec<Task> {
+    simulator.tasks().into_iter().filter(|task| !task.id().contains("-pin-")).collect()
+}
+
 /// Waits until it is so.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();

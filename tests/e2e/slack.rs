@@ -7,7 +7,7 @@ use crate::harness::Launch;
 use crate::simulator::{Reply, Simulator, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
-    assert_untouched, k_back, one_story,
+    assert_untouched, checks, k_back, one_story,
 };
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn once_slack_is_back_the_check_tells_the_story_that_nobody_heard() {
     assert_eq!(messages.len(), 2, "{messages:#?}");
     assert_contains(&messages[0].text, &[BAD, GOOD, "rolled back"]);
     assert_contains(&messages[1].text, &["recovered"]);
-    assert!(simulator.tasks().is_empty());
+    assert!(checks(&simulator).is_empty());
     runback.finish().await;
 }
 
@@ -70,7 +70,7 @@ async fn a_story_that_a_redelivery_told_is_not_told_again_by_the_check() {
     let messages = simulator.slack();
     assert_eq!(messages.len(), 2, "{messages:#?}");
     assert_contains(&messages[1].text, &["recovered"]);
-    assert!(simulator.tasks().is_empty());
+    assert!(checks(&simulator).is_empty());
     runback.finish().await;
 }
 
