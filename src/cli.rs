@@ -1,5 +1,8 @@
 //! The commands, and how their parts are put together.
 
+mod judge;
+
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,8 @@ pub struct Cli {
 enum Command {
     /// Receives alerts and deploys: POST / (CloudEvents, Pub/Sub push), POST /webhook, POST /watch, GET /health
     Serve(Box<ServeArgs>),
+    /// Says what would be decided about an alert, and why; nothing is touched
+    Judge(Box<judge::JudgeArgs>),
     /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
     Release {
         /// Full name of the service: projects/P/locations/R/services/S
@@ -58,6 +63,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match cli.command {
         Command::Serve(arguments) => start(*arguments).await,
+        Command::Judge(arguments) => judge::judge(*arguments).await,
         Command::Release { service, google } => release_command(&service, google).await,
         Command::Watch(arguments) => watch_command(arguments).await,
     };
@@ -121,7 +127,7 @@ fn assemble(config: Config, http: reqwest::Client, google: &Google) -> (Runback,
             Slack::bot(http, &api_url, token.expose().to_owned(), channel)
         }
     });
-    let account = config.tasks.as_ref().map(|tasks| tasks.service_account.clone());
+    let account = config.google.account.clone();
     let tasks = config.tasks.map(|tasks| {
         Tasks::new(google.clone(), &tasks.url, &tasks.queue, &tasks.public_url, &tasks.service_account)
     });
@@ -202,8 +208,17 @@ async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<
     let cloud_run = CloudRun::new(google(&config, &http)?, &config.run_url);
     let done =
         release(&cloud_run, name).await.map_err(|why| failed(format!("{name} is not released: {why}")))?;
-    println!("{done}");
-    Ok(())
+    say(&done)
+}
+
+/// Prints a line. Whoever reads no further (`| head`) is no error.
+fn say(text: &str) -> Result<(), Stopped> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn watch_command(arguments: WatchArgs) -> Result<(), Stopped> {

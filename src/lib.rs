@@ -39,6 +39,8 @@ pub mod release;
 
 pub mod watch;
 
+pub mod snapshot;
+
 pub mod logging;
 
 pub mod clients;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::CallError;
+use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
 use crate::clients::probe::Prober;
 use crate::clients::slack::Slack;
@@ -53,9 +54,10 @@ pub struct Runback {
     cloud_run: CloudRun,
     monitoring: Monitoring,
     prober: Prober,
+    metadata: Metadata,
     slack: Option<Slack>,
     tasks: Option<Tasks>,
-    /// Runback's own service account, where it is known.
+    /// Runback's own service account, where a key file names it.
     account: Option<String>,
     /// Alerts on one service queue rather than race.
     queues: BTreeMap<ServiceName, Mutex<()>>,
@@ -140,8 +142,9 @@ impl Runback {
         account: Option<String>,
     ) -> Self {
         let queues = policy.services.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
-        let (prober, memory) = (Prober::default(), Memory::default());
-        Self { policy, cloud_run, monitoring, prober, slack, tasks, account, queues, memory }
+        let (metadata, memory) = (Metadata::default(), Memory::default());
+        let prober = Prober::new(metadata.clone());
+        Self { policy, cloud_run, monitoring, prober, metadata, slack, tasks, account, queues, memory }
     }
 
     /// Answers one message.

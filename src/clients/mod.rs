@@ -8,7 +8,7 @@ pub mod cloud_run;
 
 pub mod monitoring;
 
-mod identity;
+pub mod metadata;
 
 pub mod probe;
 

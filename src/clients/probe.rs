@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 
-use super::identity;
+use super::metadata::Metadata;
 use crate::domain::evidence::Axis;
 use crate::domain::probe::{Outcome, Wish};
 
@@ -26,7 +26,7 @@ const ROUNDS: usize = 2;
 pub struct Prober {
     /// A sentence where no client could be made.
     http: Result<reqwest::Client, String>,
-    metadata: String,
+    metadata: Metadata,
 }
 
 /// What one request came to.
@@ -39,14 +39,10 @@ enum Reply {
     Unreachable(String),
 }
 
-impl Default for Prober {
-    fn default() -> Self {
-        Self::with_metadata(identity::METADATA)
-    }
-}
-
 impl Prober {
-    fn with_metadata(metadata: &str) -> Self {
+    /// Identity tokens come from `metadata`.
+    #[must_use]
+    pub fn new(metadata: Metadata) -> Self {
         let marks = [(HeaderName::from_static("x-runback-probe"), HeaderValue::from_static("1"))];
         let http = reqwest::Client::builder()
             .user_agent(concat!("runback-probe/", env!("CARGO_PKG_VERSION")))
@@ -55,7 +51,7 @@ impl Prober {
             .redirect(Policy::none())
             .build()
             .map_err(|error| error.to_string());
-        Self { http, metadata: metadata.to_owned() }
+        Self { http, metadata }
     }
 
     /// Probes the revision that a tag's URL leads to.
@@ -69,7 +65,7 @@ impl Prober {
         let mut token = None;
         let mut warming = ask(http, &url, None, end, end).await;
         if let Reply::Status(401 | 403, _) = warming {
-            token = identity::token(http, &self.metadata, &wish.audience, end).await;
+            token = self.identity(&wish.audience, end).await;
             if token.is_some() {
                 warming = ask(http, &url, token.as_ref(), end, end).await;
             }
@@ -87,6 +83,14 @@ impl Prober {
         };
         let (a, b, c, d) = tokio::join!(visitor(), visitor(), visitor(), visitor());
         summed_up(&a.into_iter().chain(b).chain(c).chain(d).collect::<Vec<_>>(), wish)
+    }
+
+    /// An identity token for a private service.
+    async fn identity(&self, audience: &str, end: Instant) -> Option<HeaderValue> {
+        let token = self.metadata.identity(audience, end).await?;
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
+        value.set_sensitive(true);
+        Some(value)
     }
 }
 

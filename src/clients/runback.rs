@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::http::told;
-use super::identity;
+use super::metadata::Metadata;
 use crate::domain::service::ServiceName;
 
 /// Longer than Runback takes for an answer.
@@ -38,8 +37,8 @@ pub async fn watch(
     service: &ServiceName,
 ) -> Result<(String, String), String> {
     let token = match token {
-        Some(token) => identity::bearer(token),
-        None => identity::token(http, identity::METADATA, url, Instant::now() + PATIENCE).await,
+        Some(token) => Some(token.to_owned()),
+        None => Metadata::default().identity(url, Instant::now() + PATIENCE).await,
     };
     let mut last = String::new();
     for tried in 0..TRIES {
@@ -48,7 +47,7 @@ pub async fn watch(
         }
         let mut request = http.post(format!("{url}/watch")).timeout(PATIENCE);
         if let Some(token) = &token {
-            request = request.header(AUTHORIZATION, token.clone());
+            request = request.bearer_auth(token);
         }
         let response = match request.json(&json!({"service": service.to_string()})).send().await {
             Ok(response) => response,

@@ -47,6 +47,8 @@ pub struct GoogleConfig {
     pub monitoring_url: String,
     /// Key file of a service account, which has been looked at; unset: what the environment offers.
     pub credentials: Option<PathBuf>,
+    /// The service account in that file.
+    pub account: Option<String>,
 }
 
 /// The queue, and how its tasks call back.
@@ -150,13 +152,15 @@ impl GoogleArgs {
     /// When a URL is malformed or the key file is not one that a token can be had with.
     pub fn check(self) -> Result<GoogleConfig, ConfigError> {
         let credentials = given(self.credentials);
-        if let Some(path) = &credentials {
-            key_file(path).map_err(|why| ConfigError(format!("{CREDENTIALS} ({path}): {why}")))?;
-        }
+        let look = |path: &String| {
+            key_file(path).map_err(|why| ConfigError(format!("{CREDENTIALS} ({path}): {why}")))
+        };
+        let account = credentials.as_ref().map(look).transpose()?;
         Ok(GoogleConfig {
             run_url: run_url(&self.run_url)?,
             monitoring_url: base_url(MONITORING_URL, &self.monitoring_url, DEFAULT_MONITORING_URL)?,
             credentials: credentials.map(PathBuf::from),
+            account,
         })
     }
 }

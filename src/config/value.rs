@@ -83,9 +83,9 @@ pub(super) fn email(text: String) -> Result<String, ConfigError> {
     }
 }
 
-/// Whether `gcp_auth` can work with the key file. It says little when it cannot, and it panics at the first token
+/// The service account in the key file, if `gcp_auth` can work with it. It says little when it cannot, and it panics at the first token
 /// when `token_uri` is no URI.
-pub(super) fn key_file(path: &str) -> Result<(), String> {
+pub(super) fn key_file(path: &str) -> Result<String, String> {
     let text = fs::read_to_string(path).map_err(|error| format!("the file cannot be read: {error}"))?;
     // The parser's own message may quote the file, which holds a private key.
     let key: Value = serde_json::from_str(&text).map_err(|_| "the file is not JSON".to_owned())?;
@@ -97,7 +97,7 @@ pub(super) fn key_file(path: &str) -> Result<(), String> {
     let token_uri = key["token_uri"].as_str().and_then(|uri| uri.parse::<Uri>().ok());
     let usable = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
     match token_uri.as_ref().is_some_and(usable) {
-        true => Ok(()),
+        true => Ok(key["client_email"].as_str().unwrap_or_default().to_owned()),
         false => Err("its `token_uri` must be an http or https URL".to_owned()),
     }
 }

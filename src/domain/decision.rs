@@ -255,6 +255,7 @@ impl Decision {
                 plan.culprit.name, plan.target.name
             ),
             (Outcome::Wait, _) => format!("Nothing can be decided about {subject} yet{why}"),
+            _ if self.service.is_none() => format!("Nothing was touched{why}"),
             _ => format!("Nothing was touched on {subject}{why}"),
         }
     }

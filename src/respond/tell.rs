@@ -72,7 +72,11 @@ impl Runback {
         message: &str,
         permission: &str,
     ) -> Ending {
-        let (subject, account) = (name.to_string(), self.account.as_deref());
+        let account = match &self.account {
+            Some(account) => Some(account.clone()),
+            None => self.metadata.account(case.received.deadline()).await,
+        };
+        let (subject, account) = (name.to_string(), account.as_deref());
         let text = || notice::permission_denied(name, Some(permission), account, &case.alert.incident);
         self.tell_once((&subject, permission), text, None, case.received.deadline()).await;
         let since = case.published_at.or(case.alert.started_at).unwrap_or(case.received.at);

@@ -45,6 +45,10 @@ mod secrets;
 
 mod release;
 
+mod judge;
+
+mod command;
+
 mod alert;
 
 mod deploys;

@@ -1,29 +1,19 @@
 //! `runback release`: gives a pinned service's traffic back to LATEST.
 
-use std::process::{Command, Output};
-
 use serde_json::json;
 
 use crate::alert::Alert;
-use crate::harness::{Launch, binary, guarding, split};
+use crate::command::run;
+use crate::harness::{guarding, split};
 use crate::simulator::{Clock, Revision, Service, Simulator, hours, minutes, target};
 use crate::situation::{BAD, FULL_NAME, GOOD, SERVICE, assert_contains, deployed, k_back, proven};
 
 const FIX: &str = "k-back-00043-fix";
 const DIGEST: &str = "sha256:abababababababababababababababababababababababababababababababab";
 
-/// Runs the command as a person would, with what `runback serve` was given.
 async fn release(simulator: &Simulator, arguments: &[&str]) -> (i32, String) {
-    let environment = Launch::beside(simulator).environment;
-    let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
-    let run = move || -> Output {
-        let mut command = Command::new(binary());
-        command.arg("release").args(&arguments).env_clear().envs(&environment).output().unwrap()
-    };
-    // The simulator answers on this thread, so somebody else has to wait.
-    let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    let said = run(simulator, &[&["release"], arguments].concat(), "").await;
+    (said.status, said.output + &said.errors)
 }
 
 async fn released(simulator: &Simulator) -> (i32, String) {

@@ -62,7 +62,7 @@ async fn probed_with(script: Script, axis: Axis, wants: Option<&'static str>) ->
     let router = Router::new().fallback(answer).with_state(revision);
     tokio::spawn(async move { axum::serve(listener, router).await });
     // The same server plays the metadata server.
-    let prober = Prober::with_metadata(url.trim_end_matches('/'));
+    let prober = Prober::new(Metadata::at(url.trim_end_matches('/')));
     let outcome = prober.probe(&wish(axis), &url, Instant::now() + Duration::from_secs(10)).await;
     let asked = asked.lock().unwrap().drain(..).collect();
     (outcome, asked)
@@ -140,7 +140,7 @@ async fn whoever_keeps_the_probes_out_says_nothing_about_health() {
     let (private, _) = probed_with(|_| (200, AT_ONCE), Axis::Errors, Some("Bearer another")).await;
     assert_inconclusive(private, "roles/run.invoker");
     rustls::crypto::ring::default_provider().install_default().ok();
-    let nobody = Prober::default();
+    let nobody = Prober::new(Metadata::default());
     let end = Instant::now() + Duration::from_secs(10);
     assert_inconclusive(nobody.probe(&wish(Axis::Errors), "http://127.0.0.1:1", end).await, "reached");
     let end = Instant::now() + Duration::from_secs(10);
@@ -153,4 +153,19 @@ async fn a_private_service_is_shown_an_identity_token() {
     let (outcome, asked) = probed_with(|_| (200, AT_ONCE), Axis::Errors, Some("Bearer a-token")).await;
     assert_counts(outcome, (8, 0));
     assert_eq!(asked.len(), 1 + 1 + 1 + 8, "refused, the token, warmed, probed");
+}
+
+#[tokio::test]
+async fn the_metadata_server_says_who_we_are_and_off_google_cloud_nobody_does() {
+    let soon = || Instant::now() + Duration::from_secs(2);
+    let handler = || async { "runback@demo-project.iam.gserviceaccount.com\n" };
+    let path = "/computeMetadata/v1/instance/service-accounts/default/email";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route(path, axum::routing::get(handler));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let known = Metadata::at(&base);
+    assert_eq!(known.account(soon()).await.as_deref(), Some("runback@demo-project.iam.gserviceaccount.com"));
+    assert_eq!(known.identity("https://k-back.run.app", soon()).await, None, "404 is no token");
+    assert_eq!(Metadata::at("http://127.0.0.1:9").account(soon()).await, None);
 }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::alert::Signal;
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
 use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
 use crate::domain::service::Revision;
 use crate::domain::text;
 
-use super::failing::judge_revision;
+use super::failing::judge_against;
 
 /// How much of a revision's life before the switch is compared with the culprit.
 const BEFORE: TimeDelta = TimeDelta::minutes(10);
@@ -42,19 +43,22 @@ pub(in crate::domain) fn caused_by_it(
     let Some(readings) = readings(case) else {
         return Ok(((), "other revisions cannot be compared without Monitoring".into()));
     };
-    let culprits = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
+    let window = |revision: &str| case.window_of(revision).unwrap_or_default();
+    let culprits = evidence::total(&window(&culprit.name));
     let culprit_ratio = evidence::ratio(culprits.1, culprits.0);
+    // What burns slowly is accused of less than the limit, so less is compared.
+    let slow_burn = case.alert.signal == Signal::SlowBurn;
+    let bar = if slow_burn { case.limit().min(culprit_ratio / 2.0) } else { case.limit() };
     // Errors at a fraction of the culprit's rate are not what it is accused of.
     for other in case.service.split().keys().filter(|name| **name != culprit.name) {
         let as_bad = |judgement: Judgement| {
             judgement.verdict == Verdict::Confirmed && judgement.ratio >= culprit_ratio / 2.0
         };
-        if judge_revision(case, other).is_some_and(as_bad) {
+        if as_bad(judge_against(case, &window(other), bar)) {
             let detail = format!("{other} serves too and fails the same way; going back would not help");
             return Err(Halt::notify(Reason::DependencyOutage, detail));
         }
     }
-    let bar = case.limit();
     let (mut name, mut switch) = (culprit.name.as_str(), began);
     let mut skipped = Vec::new();
     while let Some(before) = predecessor(case, readings, name, switch) {

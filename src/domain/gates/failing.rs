@@ -5,10 +5,14 @@ use chrono::TimeDelta;
 use crate::domain::alert::{PolicyWish, Signal};
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
-use crate::domain::evidence::{self, Axis, Evidence, Judgement, Verdict};
+use crate::domain::evidence::{self, Axis, Evidence, Judgement, Run, Sample, Verdict};
 use crate::domain::policy::Rules;
 use crate::domain::service::Revision;
 use crate::domain::text;
+
+/// A slow burn has to be at least so many times what the target had: with millions of requests any difference is
+/// significant, and the noise of one week is not that of the next.
+const MATERIAL: f64 = 2.0;
 
 /// The axis on which an alert is judged.
 #[must_use]
@@ -30,8 +34,28 @@ pub fn threshold(rules: &Rules, axis: Axis) -> f64 {
 
 /// A revision's requests in the window against the policy; nothing when Monitoring could not be read.
 pub(in crate::domain) fn judge_revision(case: &Case<'_>, revision: &str) -> Option<Judgement> {
-    let bar = threshold(case.rules, axis(case.alert.signal));
-    Some(evidence::judge(&case.window_of(revision)?, bar, case.rules.min_requests))
+    Some(judge_requests(case.rules, axis(case.alert.signal), &case.window_of(revision)?))
+}
+
+/// Requests on the alert's axis against another limit than the policy's.
+pub(in crate::domain) fn judge_against(case: &Case<'_>, samples: &[Sample], bar: f64) -> Judgement {
+    judge_on(axis(case.alert.signal), samples, bar, case.rules.min_requests)
+}
+
+/// Requests against the policy.
+#[must_use]
+pub fn judge_requests(rules: &Rules, axis: Axis, samples: &[Sample]) -> Judgement {
+    judge_on(axis, samples, threshold(rules, axis), rules.min_requests)
+}
+
+/// A run of failures counts on the error axis alone: with little traffic every request may be slow because it starts an
+/// instance.
+fn judge_on(axis: Axis, samples: &[Sample], bar: f64, min_requests: u64) -> Judgement {
+    let judgement = evidence::judge(samples, bar, min_requests);
+    match axis {
+        Axis::Errors => evidence::judge_runs(samples, judgement, min_requests),
+        Axis::Slowness => judgement,
+    }
 }
 
 /// Whether the culprit fails, and so the reason code of a rollback.
@@ -64,9 +88,8 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
         }
         Evidence::Read(_) => {
             let axis = axis(case.alert.signal);
-            let judgement = judge_revision(case, &culprit.name).unwrap_or_else(|| {
-                evidence::judge(&[], threshold(case.rules, axis), case.rules.min_requests)
-            });
+            let window = case.window_of(&culprit.name).unwrap_or_default();
+            let judgement = judge_requests(case.rules, axis, &window);
             let figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
             if judgement.verdict == Verdict::Confirmed {
                 let critical = axis == Axis::Errors && judgement.ratio >= case.rules.critical;
@@ -74,7 +97,7 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                 return Ok((if critical { Reason::Critical } else { Reason::Confirmed }, figures));
             }
             if case.alert.signal == Signal::SlowBurn
-                && let Some(worse) = worse_than_the_target(case, culprit, &judgement)
+                && let Some(worse) = worse_than_the_target(case, culprit, &window, &judgement)
             {
                 return Ok((Reason::Confirmed, format!("{figures}; {worse}")));
             }
@@ -98,21 +121,30 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
     }
 }
 
-/// A slow burn: few errors, but significantly more than the target had. The intervals do not touch.
-fn worse_than_the_target(case: &Case<'_>, culprit: &Revision, judgement: &Judgement) -> Option<String> {
+/// A slow burn: few errors, but significantly more than the target ever had, in most minutes.
+fn worse_than_the_target(
+    case: &Case<'_>,
+    culprit: &Revision,
+    window: &[Sample],
+    judgement: &Judgement,
+) -> Option<String> {
     if judgement.requests < case.rules.min_requests || judgement.bad < evidence::MIN_BAD {
         return None;
     }
     let (target, _) = super::target::choose(case, culprit, &[]).ok()?;
-    let Evidence::Read(readings) = case.evidence else { return None };
-    let past =
-        evidence::since(readings.of(&target.revision.name), case.now - text::delta(case.rules.history));
-    let (requests, bad) = evidence::total(&past);
-    let (_, upper) = evidence::wilson(bad, requests);
-    (target.proven && judgement.lower > upper).then(|| {
+    let since = case.now - text::delta(case.rules.history);
+    let past = evidence::total(&evidence::since(&case.real_traffic(&target.revision.name), since));
+    let usual = evidence::ratio(past.1, past.0);
+    let minutes = window.iter().filter(|sample| sample.requests > 0).count();
+    let worse = window.iter().filter(|sample| evidence::ratio(sample.bad, sample.requests) > usual).count();
+    let convicts = target.proven
+        && evidence::significantly_worse((judgement.bad, judgement.requests), (past.1, past.0))
+        && judgement.ratio >= MATERIAL * usual
+        && worse * 2 > minutes;
+    convicts.then(|| {
         format!(
-            "significantly more than the {} of {}",
-            text::percent(evidence::ratio(bad, requests)),
+            "significantly more than the {} of {} (1 %, one-sided), in {worse} of {minutes} minutes",
+            text::percent(usual),
             target.revision.name
         )
     })
@@ -148,7 +180,7 @@ fn not_failing(
         return refused(judgement.verdict, figures);
     };
     let window = case.window_of(&culprit.name).unwrap_or_default();
-    let milder = evidence::judge(&window, warning, case.rules.min_requests);
+    let milder = judge_against(case, &window, warning);
     let figures = format!("{figures}, warning from {}", text::percent(warning));
     match milder.verdict {
         Verdict::Confirmed if case.deadline_passed => {
@@ -182,6 +214,12 @@ pub(in crate::domain) fn sentence(
         text::percent(ratio)
     );
     let limit = text::percent(threshold);
+    if let Some(Run { bad, periods }) = judgement.run {
+        return format!(
+            "{figures}; all of the last {bad}, over {periods} minutes: at least {} with 95 % confidence; limit {limit}",
+            text::percent(evidence::wilson(bad, bad).0)
+        );
+    }
     match judgement.verdict {
         Verdict::Confirmed => format!(
             "{figures}, at least {} with 95 % confidence, above the limit in {periods_above} of {periods} minutes; limit {limit}",

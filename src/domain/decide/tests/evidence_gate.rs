@@ -42,7 +42,7 @@ fn confirmed_healthy_or_neither() {
         ("20 requests in the window", failing(1.0, 2.0), "rollback critical to k-back-00041-xyz"),
         (
             "20 requests where 21 are wanted",
-            failing(1.0, 2.0).rules(|rules| rules.min_requests = 21),
+            failing(0.5, 2.0).rules(|rules| rules.min_requests = 21),
             "ignore inconclusive at failing",
         ),
         (
@@ -65,6 +65,60 @@ fn confirmed_healthy_or_neither() {
             "more than half are",
             failing(0.0, 0.0).served(BAD, 20, 6, 60.0, 0.0).served(BAD, 6, 0, 60.0, 0.4),
             BACK,
+        ),
+    ]);
+}
+
+#[test]
+fn with_little_traffic_a_run_of_failures_convicts() {
+    let critical = "rollback critical to k-back-00041-xyz";
+    let quiet = |errors: f64| failing(errors, 0.6);
+    let turned =
+        |minutes: i64| failing(0.0, 0.0).served(BAD, 20, minutes, 1.0, 0.0).served(BAD, minutes, 0, 1.0, 1.0);
+    check([
+        ("every one of six requests", quiet(1.0), critical),
+        ("one in four", quiet(0.25), "ignore inconclusive at failing"),
+        ("it turned bad four minutes ago, a request a minute", turned(4), BACK),
+        ("three minutes ago: three requests", turned(3), "ignore inconclusive at failing"),
+        (
+            "a burst of failures in the last minute",
+            failing(0.0, 1.0).served(BAD, 1, 0, 8.0, 1.0),
+            "ignore inconclusive at failing",
+        ),
+        (
+            "it works again",
+            failing(0.0, 0.0).served(BAD, 20, 1, 1.0, 1.0).served(BAD, 1, 0, 1.0, 0.0),
+            "ignore inconclusive at failing",
+        ),
+        (
+            "the revision before failed as well",
+            World::deploy()
+                .served(BAD, 20, 0, 1.0, 1.0)
+                .served(GOOD, 3 * DAY, 30, 1.0, 0.0)
+                .served(GOOD, 30, 20, 1.0, 1.0),
+            "notify dependency_outage at caused_by_it",
+        ),
+        (
+            "slow requests in a row may each have started an instance",
+            World::deploy().signal(Signal::Latency).requests(BAD, (20, 0), 0.6, 0.0, 1.0).served(
+                GOOD,
+                3 * DAY,
+                20,
+                60.0,
+                0.0,
+            ),
+            "ignore inconclusive at failing",
+        ),
+        (
+            "without the revision's label, of two the one that fails",
+            World::deploy().unnamed().traffic(&[(BAD, 50), (GOOD, 50)]).served(BAD, 20, 0, 0.6, 1.0).served(
+                GOOD,
+                3 * DAY,
+                0,
+                0.6,
+                0.0,
+            ),
+            critical,
         ),
     ]);
 }
@@ -106,6 +160,15 @@ fn what_was_a_warning_is_a_failure_when_its_deadline_has_passed() {
         (
             "the revision before failed the same way in its last half hour",
             due(warned_before()),
+            "notify dependency_outage at caused_by_it",
+        ),
+        (
+            "the revision beside it fails the same way",
+            due(World::deploy()
+                .traffic(&[(BAD, 50), (GOOD, 50)])
+                .served(BAD, 20, 0, 600.0, 0.03)
+                .served(GOOD, 3 * DAY, 20, 600.0, 0.001)
+                .served(GOOD, 20, 0, 600.0, 0.03)),
             "notify dependency_outage at caused_by_it",
         ),
         (
@@ -226,6 +289,15 @@ fn a_slow_burn_counts_when_the_culprit_is_significantly_worse_than_the_targets_h
             before,
         )
     };
+    let few = |errors: f64, before: f64| {
+        World::deploy().signal(Signal::SlowBurn).served(BAD, 20, 0, 30.0, errors).served(
+            GOOD,
+            3 * DAY,
+            20,
+            600.0,
+            before,
+        )
+    };
     check([
         ("2 % after 0.1 %", burn(0.02, 0.001), BACK),
         ("as before", burn(0.02, 0.02), "ignore healthy at failing"),
@@ -236,7 +308,35 @@ fn a_slow_burn_counts_when_the_culprit_is_significantly_worse_than_the_targets_h
             burn(0.02, 0.001).signal(Signal::Errors),
             "ignore healthy at failing",
         ),
+        ("significant, but not twice as much", burn(0.0018, 0.001), "ignore healthy at failing"),
+        ("twice as much, but of few requests", few(0.02, 0.01), "ignore healthy at failing"),
+        (
+            "all of it in one minute",
+            burn(0.0, 0.001).served(BAD, 4, 3, 100.0, 1.0),
+            "ignore healthy at failing",
+        ),
+        (
+            "the one before burned as well before it was replaced",
+            World::deploy()
+                .signal(Signal::SlowBurn)
+                .served(BAD, 20, 0, 600.0, 0.02)
+                .served(GOOD, 3 * DAY, 40, 600.0, 0.001)
+                .served(GOOD, 40, 20, 600.0, 0.02),
+            "notify dependency_outage at caused_by_it",
+        ),
+        (
+            "the one beside it burns as well",
+            World::deploy()
+                .signal(Signal::SlowBurn)
+                .traffic(&[(BAD, 50), (GOOD, 50)])
+                .served(BAD, 20, 0, 600.0, 0.02)
+                .served(GOOD, 3 * DAY, 20, 600.0, 0.001)
+                .served(GOOD, 20, 0, 600.0, 0.02),
+            "notify dependency_outage at caused_by_it",
+        ),
     ]);
+    let text = burn(0.02, 0.001).decide().to_string();
+    assert!(text.contains("significantly more than the 0.1 % of k-back-00041-xyz"), "{text}");
 }
 
 #[test]
