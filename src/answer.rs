@@ -46,6 +46,9 @@ impl<'a> From<&'a Decision> for Answer<'a> {
         let (from, to) = match (&decision.plan, &decision.outcome) {
             (Some(plan), _) => (Some(shares(&plan.from)), Some(shares(&plan.to))),
             (None, Outcome::Resume(rollback)) => (Some(shares(&rollback.from)), Some(shares(&rollback.to()))),
+            (None, Outcome::Hasten(rollback)) => {
+                (Some(shares(&rollback.to())), Some(shares(&rollback.end())))
+            }
             _ => (None, None),
         };
         let gates = decision.gates.iter();

@@ -151,17 +151,16 @@ fn announce(config: &Config) {
         config.port
     );
     for (name, rules) in &config.policy.services {
-        // A policy may say what this version cannot do yet; nobody shall find that out from an incident.
-        let idle = [
-            (rules.strategy == Strategy::Gradual, "strategy = \"gradual\"", "all traffic moves at once"),
-            (
-                rules.not_helped == NotHelped::Restore,
-                "not_helped = \"restore\"",
-                "the traffic stays on the target",
-            ),
-        ];
-        for (_, key, instead) in idle.iter().filter(|(set, ..)| *set) {
-            tracing::warn!("{name}: {key} has no effect yet: {instead}");
+        // Nobody shall find out from an incident that a part of the policy needs more than is there.
+        if config.tasks.is_none() && rules.strategy == Strategy::Gradual {
+            tracing::warn!(
+                "{name}: strategy = \"gradual\" needs RUNBACK_TASKS_QUEUE for its next steps: without it all traffic moves at once"
+            );
+        }
+        if config.tasks.is_none() && rules.not_helped == NotHelped::Restore {
+            tracing::warn!(
+                "{name}: not_helped = \"restore\" needs RUNBACK_TASKS_QUEUE: without it nobody looks whether a rollback helped"
+            );
         }
     }
     if config.webhook.is_some() {

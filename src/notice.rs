@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::domain::alert::{Alert, Signal};
 use crate::domain::decision::{Decision, Gate, Reason};
+use crate::domain::probe::Probed;
 use crate::domain::service::ServiceName;
+use crate::domain::steps;
 use crate::domain::text;
 
 mod afterwards;
@@ -22,8 +24,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use afterwards::{Afterwards, afterwards};
-use next::{Step, after_switch, describe, grant, untouched};
+pub(crate) use afterwards::figures;
+pub use afterwards::{Afterwards, Verdict, last_step, no_look_ahead, verdict};
+use next::{Step, after_switch, describe, grant, not_arrived, untouched};
 pub use pinned::{PINNED, pinned};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
@@ -39,8 +42,26 @@ pub struct Notice<'a> {
     pub service_url: Option<&'a str>,
     /// What has been seen of the switch.
     pub arrival: Arrival,
-    /// Whether Runback judges the target again later: there is a queue for that.
-    pub looks_again: bool,
+    /// What Runback does later.
+    pub ahead: Ahead,
+    /// What the service itself answered to probes after the switch, where the policy has a health path.
+    pub probed: Option<&'a Probed>,
+}
+
+/// What Runback does about a rollback later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ahead {
+    /// Nothing: there is no queue to call it back.
+    Nothing,
+    /// It judges the target.
+    Check,
+    /// It takes the next gradual step.
+    Step {
+        /// Percent of the culprit's share that will have moved then.
+        percent: u8,
+        /// In how long.
+        wait: Duration,
+    },
 }
 
 /// What has been seen of a switch.
@@ -53,14 +74,14 @@ pub enum Arrival {
         /// From the alert's arrival until then.
         after: Duration,
     },
-    /// It is written, and the status does not show it yet.
+    /// It is written, and the status has not shown it for minutes.
     NotYet {
         /// What Cloud Run says is wrong, if it does.
         trouble: Option<String>,
     },
     /// Somebody else has moved the traffic since.
     Overruled,
-    /// The status shows it; told after a restart or a crash, so nobody knows how long it took.
+    /// The status shows it; told late, by another process or after a crash, so nobody knows how long it took.
     Resumed,
 }
 
@@ -103,15 +124,18 @@ pub fn render(notice: &Notice<'_>) -> Message {
             vec![Step::run("Check that the traffic is where it should be:", service.map(describe))],
         ),
         (Arrival::NotYet { .. }, Some(shift)) => {
-            let title = format!("{subject}: rollback written, not visible yet: {arrow}");
-            (title, after_switch(service, shift.target, decision.reason, false, notice.looks_again))
+            let title = format!("{subject}: rollback written, but not in effect: {arrow}");
+            (title, not_arrived(service, &shift.to))
         }
-        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => (
-            format!("{subject} rolled back: {arrow}"),
-            after_switch(service, shift.target, decision.reason, true, notice.looks_again),
-        ),
+        (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => {
+            let title = match shift.step {
+                steps::ALL => format!("{subject} rolled back: {arrow}"),
+                step => format!("{subject}: rollback begun, {step} % moved: {arrow}"),
+            };
+            (title, after_switch(service, shift.culprit, shift.target, decision.reason, notice.ahead))
+        }
         (_, shift) => {
-            let split = shift.as_ref().and_then(|shift| shift.to.as_deref());
+            let split = shift.as_ref().map(|shift| shift.to.as_slice());
             let advice = untouched(decision.reason, service, split);
             let title = match decision.reason {
                 Reason::ObserveMode => format!("{subject} would be rolled back (observe mode): {arrow}"),
@@ -222,21 +246,22 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
                 Signal::Deploy => "Runback, which watches deploys, had looked",
                 _ => "the alert arrived",
             };
-            format!("Cloud Run's status shows the new traffic, {after} after {cause}.")
+            let health = health(notice.probed);
+            format!("Cloud Run's status shows the new traffic, {after} after {cause}.{health}")
         }
         Arrival::Overruled => {
             "Runback moved the traffic, and somebody else has moved it again since.".to_owned()
         }
         Arrival::NotYet { trouble } => {
-            let trouble = trouble
-                .as_deref()
-                .map_or(String::new(), |why| format!(" Cloud Run says: {}.", sentence(why)));
-            format!("*Cloud Run has accepted the change, but its status does not show it yet.*{trouble}")
+            let trouble = trouble.as_deref().map_or(" No condition says why.".to_owned(), |why| {
+                format!(" Cloud Run says: {}.", sentence(why))
+            });
+            format!("*Cloud Run accepted the switch, but its status still does not show it.*{trouble}")
         }
-        Arrival::Resumed => {
-            "Cloud Run's status shows the new traffic. Runback was interrupted, so you hear of it only now."
-                .to_owned()
-        }
+        Arrival::Resumed => format!(
+            "Cloud Run's status shows the new traffic. You hear of it late: it took long, or Runback was interrupted.{}",
+            health(notice.probed)
+        ),
     };
     match arrival {
         Arrival::NothingMoved => {
@@ -244,6 +269,15 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
         }
         _ => accusation.into_iter().chain([seen]).collect::<Vec<_>>().join("\n"),
     }
+}
+
+/// What the service itself answered after the switch.
+fn health(probed: Option<&Probed>) -> String {
+    probed.map_or(String::new(), |probed| {
+        let still =
+            if probed.convicts() { "*The service still fails:* " } else { "Asked by its health path: " };
+        format!("\n{still}{}.", sentence(&probed.sentence()))
+    })
 }
 
 /// A gate's detail or Cloud Run's words, without a full stop.

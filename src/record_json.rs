@@ -20,8 +20,8 @@ pub const LIMIT: usize = 8 * 1024;
 
 /// Longer texts are cut to this many characters.
 ///
-/// Even escaped, a character is at most six bytes, so the six texts of one rollback always fit into [`LIMIT`]. Real
-/// names are far below it; an incident id that is longer has to be cut the same way before it is compared.
+/// Even escaped, a character is at most six bytes, so the six texts of one rollback always fit into [`LIMIT`], without
+/// its `why`. Real names are far below it; an incident id that is longer has to be cut the same way before it is compared.
 pub const LONGEST_TEXT: usize = 200;
 
 const VERSION: u64 = 1;
@@ -31,6 +31,10 @@ const RECOVERED: &str = "recovered";
 const NOT_HELPED: &str = "not_helped";
 const UNJUDGED: &str = "unjudged";
 const OVERRULED: &str = "overruled";
+const NOT_ARRIVED: &str = "not_arrived";
+const HALTED: &str = "halted";
+const RESTORING: &str = "restoring";
+const RESTORED: &str = "restored";
 
 /// Why the annotation cannot be read, in one sentence. Such a record must not be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,10 +100,16 @@ struct WireRollback {
     #[serde(default)]
     id: String,
     incident: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alerted: Option<String>,
     at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moved: Option<String>,
     culprit: String,
     #[serde(default)]
     from: Vec<WireShare>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    latest: u8,
     target: String,
     #[serde(default = "all_of_it")]
     step: u8,
@@ -107,6 +117,8 @@ struct WireRollback {
     phase: String,
     #[serde(default)]
     reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -128,6 +140,11 @@ struct WireQuarantined {
 /// A rollback that does not say how much has moved moved everything.
 fn all_of_it() -> u8 {
     100
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(percent: &u8) -> bool {
+    *percent == 0
 }
 
 /// A rollback that does not say how far it has come is finished.
@@ -162,14 +179,14 @@ impl WireRecord {
         if self.rollbacks.len() > 1 {
             return self.rollbacks.pop().is_some();
         }
-        if self.quarantine.pop().is_some() {
+        let Some(newest) = self.rollbacks.first_mut() else {
+            return self.quarantine.pop().is_some();
+        };
+        if newest.why.take().is_some() || self.quarantine.pop().is_some() {
             return true;
         }
         // A split of a hundred revisions with the longest names. Half of it would be a lie; without it, the split
         // cannot be restored, and the rollback is still remembered.
-        let Some(newest) = self.rollbacks.first_mut() else {
-            return false;
-        };
         !std::mem::take(&mut newest.from).is_empty()
     }
 }
@@ -178,16 +195,19 @@ impl WireRollback {
     fn into_domain(self) -> Result<Rollback, RecordError> {
         // Whoever adds up percents may rely on a sum that fits.
         let total: u32 = self.from.iter().map(|share| u32::from(share.percent)).sum();
-        if total > 100 || self.step > 100 {
+        if total > 100 || self.step > 100 || self.latest > 100 {
             return Err(RecordError("has more than 100 percent in a rollback".to_owned()));
         }
         let share = |share: WireShare| Share { revision: share.revision, percent: share.percent };
         Ok(Rollback {
             id: self.id,
             incident: self.incident,
+            alerted: self.alerted.as_deref().map(time).transpose()?,
             at: time(&self.at)?,
+            moved: self.moved.as_deref().map(time).transpose()?,
             culprit: self.culprit,
             from: self.from.into_iter().map(share).collect(),
+            latest: self.latest,
             target: self.target,
             step: self.step,
             phase: match self.phase.as_str() {
@@ -197,9 +217,14 @@ impl WireRollback {
                 NOT_HELPED => Phase::NotHelped,
                 UNJUDGED => Phase::Unjudged,
                 OVERRULED => Phase::Overruled,
+                NOT_ARRIVED => Phase::NotArrived,
+                HALTED => Phase::Halted,
+                RESTORING => Phase::Restoring,
+                RESTORED => Phase::Restored,
                 _ => Phase::Other(self.phase),
             },
             reason: self.reason,
+            why: self.why,
         })
     }
 
@@ -208,9 +233,12 @@ impl WireRollback {
         Self {
             id: cut(&rollback.id),
             incident: cut(&rollback.incident),
+            alerted: rollback.alerted.map(written),
             at: written(rollback.at),
+            moved: rollback.moved.map(written),
             culprit: cut(&rollback.culprit),
             from: rollback.from.iter().map(share).collect(),
+            latest: rollback.latest,
             target: cut(&rollback.target),
             step: rollback.step,
             phase: match &rollback.phase {
@@ -220,9 +248,14 @@ impl WireRollback {
                 Phase::NotHelped => NOT_HELPED.to_owned(),
                 Phase::Unjudged => UNJUDGED.to_owned(),
                 Phase::Overruled => OVERRULED.to_owned(),
+                Phase::NotArrived => NOT_ARRIVED.to_owned(),
+                Phase::Halted => HALTED.to_owned(),
+                Phase::Restoring => RESTORING.to_owned(),
+                Phase::Restored => RESTORED.to_owned(),
                 Phase::Other(phase) => cut(phase),
             },
             reason: cut(&rollback.reason),
+            why: rollback.why.as_deref().map(cut),
         }
     }
 }

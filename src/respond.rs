@@ -4,6 +4,7 @@ mod act;
 mod follow_up;
 mod look;
 mod memory;
+mod observe;
 mod pins;
 mod probe;
 mod tell;
@@ -16,6 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::answer;
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::CallError;
 use crate::clients::metadata::Metadata;
@@ -30,8 +32,10 @@ use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
 use crate::domain::record::{Record, Rollback};
 use crate::domain::service::{Revision, ServiceName};
+use crate::domain::steps;
 use crate::notice::Afterwards;
 use memory::Memory;
+use observe::{Course, Followed, stepped};
 
 /// Eventarc waits 10 seconds for the answer and then delivers again in parallel; the answer is out before that.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(7_500);
@@ -40,7 +44,7 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(7_500);
 const TELL: Duration = Duration::from_millis(1_500);
 
 /// How often a decision is made anew when the service keeps changing under it.
-const MOST_LOOKS: usize = 5;
+const MOST_LOOKS_AT_ONCE: usize = 5;
 
 /// A rollback written this recently by another process is still that process's to report.
 const OWNED_FOR: TimeDelta = TimeDelta::seconds(8);
@@ -115,10 +119,15 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// An alert that a task stands for.
-    fn task(alert: &'a Alert, received: Received) -> Self {
+    /// One that comes up for the first time.
+    fn new(alert: &'a Alert, received: Received) -> Self {
         let (deadline_passed, second_look) = (false, false);
         Self { alert, published_at: None, received, deadline_passed, second_look, watch: None }
+    }
+
+    /// One that a task brings up again.
+    fn later(alert: &'a Alert, received: Received, deadline_passed: bool) -> Self {
+        Self { deadline_passed, second_look: true, ..Self::new(alert, received) }
     }
 }
 
@@ -156,7 +165,7 @@ impl Runback {
             }
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
-        let case = Case { published_at: delivery.published_at, ..Case::task(alert, received) };
+        let case = Case { published_at: delivery.published_at, ..Case::new(alert, received) };
         self.answer(&case).await
     }
 
@@ -200,6 +209,7 @@ impl Runback {
             now: received.time(),
             published_at,
             deadline_passed,
+            comes_back: self.tasks.is_some(),
             seen,
             history,
             probes,
@@ -223,7 +233,7 @@ impl Runback {
         let mut looks = 0;
         // What a probe found stays true for the seconds that this takes.
         let mut probes = Vec::new();
-        while looks < MOST_LOOKS {
+        while looks < MOST_LOOKS_AT_ONCE {
             let look = match self.look(case, name, waited, &mut probes).await {
                 Err(CallError::Conflict(why)) if Instant::now() + TELL < deadline => {
                     tracing::warn!(%why, "the service changed while its target was tagged; looking again");
@@ -237,7 +247,7 @@ impl Runback {
                 Outcome::Rollback => looks += 1,
                 Outcome::Resume(rollback) => {
                     let story = self.memory.story(&rollback.id);
-                    let age = case.received.time() - rollback.at;
+                    let age = case.received.time() - rollback.last_write();
                     // Whether its owner lives cannot be known, only whether it has told: that is looked for.
                     if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
                     {
@@ -246,13 +256,35 @@ impl Runback {
                         continue;
                     }
                     // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
-                    let decision = story.unwrap_or_else(|| decision.clone());
-                    return self.follow(case, decision, Rollback::clone(rollback), look.document).await;
+                    let decision =
+                        story.map_or_else(|| decision.clone().recalling(rollback), |(decision, _)| decision);
+                    return Ok(self.pursue(case, decision, Rollback::clone(rollback), look.document).await);
+                }
+                Outcome::Hasten(rollback) => {
+                    looks += 1;
+                    let why = format!(
+                        "All of it at once: {}",
+                        decision.settled_by().map_or("", |gate| &gate.detail)
+                    );
+                    let reason = decision.reason.code().to_owned();
+                    let all = Rollback { reason, ..stepped(case, rollback, steps::ALL, Some(why)) };
+                    match self.go_on(document, &all, deadline - TELL).await {
+                        Ok(written) => return Ok(self.pursue(case, look.decision, all, written).await),
+                        Err(CallError::Conflict(why) | CallError::Unavailable(why)) => {
+                            tracing::warn!(%why, "the rest could not be moved; looking again");
+                            sleep(Duration::from_millis(200)).await;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    if Instant::now() + TELL >= deadline {
+                        break;
+                    }
+                    continue;
                 }
                 Outcome::Recovered(end) => {
                     let (rollback, judgement) = &**end;
-                    let verdict = Afterwards::Recovered;
-                    let told = self.report(document, rollback, verdict, judgement, None, case.received).await;
+                    let (ended, judged) = (Afterwards::Recovered, (Some(*judgement), None));
+                    let told = self.report(document, rollback, ended, judged, None, case.received).await;
                     return Ok(
                         told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
                     );
@@ -269,7 +301,7 @@ impl Runback {
                 return Ok(Ending::Later("a rollback without a plan or a readable record".into()));
             };
             match written {
-                Ok(document) => return self.follow(case, look.decision, rollback, document).await,
+                Ok(document) => return Ok(self.pursue(case, look.decision, rollback, document).await),
                 Err(CallError::Conflict(why)) => {
                     tracing::warn!(%why, "the service changed while it was judged; looking again")
                 }
@@ -292,13 +324,39 @@ impl Runback {
     }
 }
 
+impl Runback {
+    /// Sees a write of this alert's through, as far as the time for its answer reaches. Then a task goes on watching;
+    /// without a queue the message has to come again.
+    async fn pursue(
+        &self,
+        case: &Case<'_>,
+        decision: Decision,
+        rollback: Rollback,
+        document: ServiceDocument,
+    ) -> Ending {
+        let name = document.service.name.clone();
+        let (written, thread) = (rollback.clone(), None);
+        let late = matches!(decision.outcome, Outcome::Resume(_));
+        let course =
+            Course { decision: &decision, rollback, document, thread, patient: true, late, untold: false };
+        match self.follow(case, course).await {
+            Followed::Done(_) => Ending::Decided(Box::new(decision)),
+            Followed::OnItsWay(trouble) => {
+                answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
+                match self.keep_watching(case, &name, &written, 1, None).await {
+                    Ok(()) => Ending::Decided(Box::new(decision)),
+                    Err(why) => Ending::Later(format!(
+                        "the switch is written; the status does not show it yet ({trouble}), and {why}"
+                    )),
+                }
+            }
+            Followed::Again(why) => Ending::Later(why),
+        }
+    }
+}
+
 struct Turn<'a> {
     /// Whether somebody else was at work on the service before.
     waited: bool,
     _guard: MutexGuard<'a, ()>,
-}
-
-/// The name of a check after a rollback: 1 is the first, 0 the first one of which people have not been told.
-fn check_task(rollback: &Rollback, number: u32) -> String {
-    format!("{}-check-{number}", rollback.id)
 }

@@ -196,6 +196,8 @@ impl Snapshot {
                 seen: scene.map(|scene| Seen { service: &scene.service, record: &record, told: true }),
                 history: scene
                     .map(|scene| History { revisions: &scene.revisions, evidence: &scene.evidence }),
+                // With a queue, as the policy is meant.
+                comes_back: true,
                 probes: &probes,
             };
             match decide(&facts) {

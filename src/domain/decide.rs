@@ -34,6 +34,8 @@ pub struct Facts<'a> {
     pub seen: Option<Seen<'a>>,
     /// Its past, once it has been read.
     pub history: Option<History<'a>>,
+    /// Whether Runback is called back later: without that, nobody would make a gradual rollback's next step.
+    pub comes_back: bool,
     /// What probes of possible targets found, as far as they were wished for.
     pub probes: &'a [Probed],
 }
@@ -113,7 +115,7 @@ pub(super) enum Walked {
 }
 
 fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
-    let Facts { alert, now, .. } = *facts;
+    let alert = facts.alert;
     if alert.state == IncidentState::Closed && !alert.is_test {
         return doors::closed(facts, trail);
     }
@@ -121,17 +123,18 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let (name, rules) = trail.gate("guarded", doors::guarded(alert, facts.policy))?;
     trail.service = Some(name.clone());
     let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
+    if let Some((record, rollback)) = doors::under_way(facts, &seen) {
+        let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
+        let totals = totals(history.evidence);
+        let case = Case::new(facts, rules, seen.service, record, history, &totals);
+        return trail.gate("new", Err(doors::hasten(&case, rollback)));
+    }
     let record = trail.gate("new", doors::new(facts, rules, &seen))?;
     trail.gate("settled", doors::settled(facts, seen.service))?;
-    let Some(History { revisions, evidence }) = facts.history else { return Ok(Walked::NeedsHistory) };
+    let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
 
-    let (deadline_passed, service) = (facts.deadline_passed, seen.service);
-    let totals = match evidence {
-        Evidence::Read(readings) => readings.totals(),
-        Evidence::Unreadable { .. } => Totals::new(),
-    };
-    let case =
-        Case { alert, rules, now, deadline_passed, service, record, revisions, evidence, totals: &totals };
+    let totals = totals(history.evidence);
+    let case = Case::new(facts, rules, seen.service, record, history, &totals);
     let culprit = trail.gate("culprit", culprit::find(&case))?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
@@ -145,7 +148,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
         chosen => chosen,
     };
     let target = trail.gate("target", chosen)?;
-    trail.plan = Some(target::plan(&case, culprit, &target));
+    trail.plan = Some(target::plan(&case, culprit, &target, reason));
     trail.gate("schema", limits::schema(rules, culprit, target.revision))?;
     trail.gate("enforce", limits::enforce(rules))?;
     match preflight::check(&case, &target, reason == Reason::Critical, facts.probes) {
@@ -163,6 +166,7 @@ pub(super) struct Case<'a> {
     pub(super) rules: &'a Rules,
     pub(super) now: DateTime<Utc>,
     pub(super) deadline_passed: bool,
+    pub(super) comes_back: bool,
     pub(super) service: &'a Service,
     pub(super) record: &'a Record,
     pub(super) revisions: &'a [Revision],
@@ -171,7 +175,26 @@ pub(super) struct Case<'a> {
     totals: &'a Totals,
 }
 
+fn totals(evidence: &Evidence) -> Totals {
+    match evidence {
+        Evidence::Read(readings) => readings.totals(),
+        Evidence::Unreadable { .. } => Totals::new(),
+    }
+}
+
 impl<'a> Case<'a> {
+    fn new(
+        facts: &Facts<'a>,
+        rules: &'a Rules,
+        service: &'a Service,
+        record: &'a Record,
+        History { revisions, evidence }: History<'a>,
+        totals: &'a Totals,
+    ) -> Self {
+        let Facts { alert, now, deadline_passed, comes_back, .. } = *facts;
+        Self { alert, rules, now, deadline_passed, comes_back, service, record, revisions, evidence, totals }
+    }
+
     /// A revision's real traffic in Monitoring's history; nothing when that could not be read.
     pub(super) fn real_traffic(&self, revision: &str) -> Vec<Sample> {
         match self.evidence {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::evidence::{Judgement, Sample};
 use super::record::{Rollback, Share};
 use super::service::{Revision, ServiceName};
+use super::steps;
 
 /// What was decided about one alert, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,8 @@ pub enum Outcome {
     Rollback,
     /// A rollback that our record already shows, and that nobody has reported as finished: observe it and tell.
     Resume(Box<Rollback>),
+    /// A gradual rollback that is under way: move the rest now, because the culprit has become critical.
+    Hasten(Box<Rollback>),
     /// Tell people; touch nothing.
     Notify,
     /// Tell people that a rollback of ours helped: its incident is closed, and the evidence agrees.
@@ -64,8 +67,18 @@ pub struct Plan {
     pub proven: bool,
     /// The split before, by the status.
     pub from: Vec<Share>,
-    /// The split after.
+    /// The split after the first step.
     pub to: Vec<Share>,
+    /// Percent of the culprit's share that the first step moves; 100 when everything goes at once.
+    pub step: u8,
+}
+
+impl Plan {
+    /// The split when everything has moved.
+    #[must_use]
+    pub fn end(&self) -> Vec<Share> {
+        steps::split(&self.from, &self.culprit.name, &self.target.name, steps::ALL)
+    }
 }
 
 macro_rules! reasons {
@@ -169,7 +182,7 @@ impl Outcome {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Rollback | Self::Resume(_) => "rollback",
+            Self::Rollback | Self::Resume(_) | Self::Hasten(_) => "rollback",
             Self::Notify | Self::Recovered(_) => "notify",
             Self::Ignore => "ignore",
             Self::Wait => "wait",
@@ -205,8 +218,17 @@ impl Decision {
     pub fn resumed(name: &ServiceName, rollback: Rollback) -> Self {
         let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
         let (service, incident) = (Some(name.clone()), rollback.incident.clone());
-        let outcome = Outcome::Resume(Box::new(rollback));
-        Self { outcome, reason, service, incident, gates: Vec::new(), plan: None, minutes: Vec::new() }
+        let outcome = Outcome::Resume(Box::new(rollback.clone()));
+        let (gates, minutes) = (Vec::new(), Vec::new());
+        Self { outcome, reason, service, incident, gates, plan: None, minutes }.recalling(&rollback)
+    }
+
+    /// With the figures that the record still has of a rollback.
+    #[must_use]
+    pub fn recalling(mut self, rollback: &Rollback) -> Self {
+        let detail = rollback.why.clone();
+        self.gates.extend(detail.map(|detail| Gate { name: "failing", passed: true, detail }));
+        self
     }
 
     /// Adds to the sentence that settled it.
@@ -242,10 +264,17 @@ impl Decision {
             (Outcome::Rollback, Some(plan)) => {
                 let failing = self.gates.iter().find(|gate| gate.name == "failing");
                 let why = failing.map_or(String::new(), |gate| format!(": {}", gate.detail));
-                format!("{subject} goes back from {} to {}{why}", plan.culprit.name, plan.target.name)
+                let part = match plan.step {
+                    steps::ALL => String::new(),
+                    step => format!(", {step} % of its traffic first"),
+                };
+                format!("{subject} goes back from {} to {}{part}{why}", plan.culprit.name, plan.target.name)
             }
             (Outcome::Resume(rollback), _) => {
                 format!("{subject} was rolled back from {} to {}", rollback.culprit, rollback.target)
+            }
+            (Outcome::Hasten(rollback), _) => {
+                format!("{subject} goes back from {} to {} at once{why}", rollback.culprit, rollback.target)
             }
             (Outcome::Recovered(afterwards), _) => {
                 format!("{subject} has recovered after it was rolled back to {}{why}", afterwards.0.target)

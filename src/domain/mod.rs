@@ -14,6 +14,8 @@ pub mod policy;
 
 pub mod record;
 
+pub mod steps;
+
 pub mod decision;
 
 pub mod decide;

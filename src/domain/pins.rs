@@ -3,6 +3,7 @@
 
 use super::record::{Quarantined, Record, Rollback};
 use super::service::{Destination, Revision, Service};
+use super::steps;
 
 /// A revision that waits for the service to be released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub fn pinned_by<'a>(service: &Service, record: &'a Record) -> Option<&'a Rollba
     let rollback = record.rollbacks.first()?;
     let follows =
         service.spec_traffic.iter().any(|target| target.to == Destination::Latest && target.percent > 0);
-    let pins = rollback.step >= 100 && rollback.is_wanted(service) && !follows;
+    let pins = rollback.step >= steps::ALL && rollback.is_wanted(service) && !follows;
     pins.then_some(rollback)
 }
 

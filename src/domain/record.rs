@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::service::{Revision, Service, Split};
+use super::steps;
 
 /// Our memory: the rollbacks, newest first, and the revisions that must not come back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,12 +23,18 @@ pub struct Rollback {
     pub id: String,
     /// The incident that led to it.
     pub incident: String,
-    /// When the switch was written.
+    /// When the alert that led to it was published, where that is known.
+    pub alerted: Option<DateTime<Utc>>,
+    /// When the switch was written; a gradual one's first step.
     pub at: DateTime<Utc>,
+    /// When it was last written to, where that was later: a further step, or the previous split put back.
+    pub moved: Option<DateTime<Utc>>,
     /// The revision that lost its traffic.
     pub culprit: String,
     /// The split before, by the status.
     pub from: Vec<Share>,
+    /// Percent of all requests that the culprit had as LATEST and not by its name.
+    pub latest: u8,
     /// The revision that got the culprit's traffic.
     pub target: String,
     /// Percent of the culprit's share that has moved.
@@ -36,6 +43,8 @@ pub struct Rollback {
     pub phase: Phase,
     /// The decision's reason code.
     pub reason: String,
+    /// The figures that the last write rests on, as a sentence for people who could not be told at once.
+    pub why: Option<String>,
 }
 
 /// How far a rollback has come.
@@ -53,6 +62,14 @@ pub enum Phase {
     Unjudged,
     /// Somebody else has moved the traffic since.
     Overruled,
+    /// The status never showed the last write.
+    NotArrived,
+    /// A gradual rollback stopped on its way: the target is no better than the culprit.
+    Halted,
+    /// It did not help, and the previous split is written again; people do not know yet.
+    Restoring,
+    /// It did not help, the previous split is back, and the culprit is not to blame.
+    Restored,
     /// A phase of a later version of the same format. Taken as finished.
     Other(String),
 }
@@ -98,13 +115,34 @@ impl Record {
         })
     }
 
+    /// The rollback that shows that a revision is not to blame: taking its traffic away did not help, and was undone.
+    #[must_use]
+    pub fn absolved(&self, revision: &str) -> Option<&Rollback> {
+        let undone = |phase: &Phase| matches!(phase, Phase::Restoring | Phase::Restored);
+        self.rollbacks.iter().find(|rollback| rollback.culprit == revision && undone(&rollback.phase))
+    }
+
+    /// The record with another entry for a rollback that it has; when there is none, as it is.
+    #[must_use]
+    pub fn with_changed(&self, changed: &Rollback) -> Self {
+        let mut record = self.clone();
+        for rollback in record.rollbacks.iter_mut().filter(|rollback| rollback.id == changed.id) {
+            rollback.clone_from(changed);
+        }
+        if matches!(changed.phase, Phase::Restoring | Phase::Restored) {
+            record.quarantine.retain(|entry| entry.revision != changed.culprit);
+        }
+        record
+    }
+
     /// The record with one more rollback and its culprit in quarantine, cut to its limits.
     ///
     /// A quarantine entry goes when its revision no longer `exists`.
     #[must_use]
     pub fn with(&self, rollback: Rollback, bad: Quarantined, exists: impl Fn(&str) -> bool) -> Self {
         let mut rollbacks = vec![rollback];
-        rollbacks.extend(self.rollbacks.iter().cloned());
+        // Figures are for telling people late; of what came before they have heard.
+        rollbacks.extend(self.rollbacks.iter().map(|old| Rollback { why: None, ..old.clone() }));
         rollbacks.truncate(MAX_ROLLBACKS);
         let mut quarantine = vec![bad];
         let others = self.quarantine.iter().filter(|entry| entry.revision != quarantine[0].revision);
@@ -122,6 +160,24 @@ impl Rollback {
         matches!(self.phase, Phase::Switching | Phase::Told)
     }
 
+    /// When it last wrote to the service.
+    #[must_use]
+    pub fn last_write(&self) -> DateTime<Utc> {
+        self.moved.unwrap_or(self.at)
+    }
+
+    /// Whether only a part of the culprit's share has moved, and more is to follow.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.step < steps::ALL && self.awaits_verdict()
+    }
+
+    /// Percent of all requests that the culprit had.
+    #[must_use]
+    pub fn share(&self) -> u8 {
+        steps::share_of(&self.from, &self.culprit)
+    }
+
     /// Whether the service's spec still asks for what this rollback wrote.
     #[must_use]
     pub fn is_wanted(&self, service: &Service) -> bool {
@@ -134,30 +190,29 @@ impl Rollback {
         self.holds_in(&service.split())
     }
 
-    /// The target serves, the culprit does not any more once everything has moved.
+    /// When everything has moved: the target serves, the culprit does not. On the way there, and back, every share
+    /// counts: the next write would put back whatever else somebody has changed.
     fn holds_in(&self, split: &Split) -> bool {
-        split.contains_key(&self.target) && (self.step < 100 || !split.contains_key(&self.culprit))
+        if self.step < steps::ALL || self.phase == Phase::Restoring {
+            return *split == self.to().into_iter().map(|share| (share.revision, share.percent)).collect();
+        }
+        split.contains_key(&self.target) && !split.contains_key(&self.culprit)
     }
 
-    /// The split that it led to: the culprit's share at the target.
+    /// The split when everything has moved.
+    #[must_use]
+    pub fn end(&self) -> Vec<Share> {
+        steps::split(&self.from, &self.culprit, &self.target, steps::ALL)
+    }
+
+    /// The split that the last write asked for.
     #[must_use]
     pub fn to(&self) -> Vec<Share> {
-        moved(&self.from, &self.culprit, &self.target)
-    }
-}
-
-/// A split after the culprit's share has gone to the target.
-#[must_use]
-pub fn moved(from: &[Share], culprit: &str, target: &str) -> Vec<Share> {
-    let mut to: Vec<Share> = Vec::new();
-    for share in from {
-        let revision = if share.revision == culprit { target } else { &share.revision };
-        match to.iter_mut().find(|known| known.revision == revision) {
-            Some(known) => known.percent += share.percent,
-            None => to.push(Share { revision: revision.to_owned(), percent: share.percent }),
+        match self.phase {
+            Phase::Restoring | Phase::Restored => self.from.clone(),
+            _ => steps::split(&self.from, &self.culprit, &self.target, self.step),
         }
     }
-    to
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn is_news(decision: &Decision, told: &[String]) -> bool {
 #[must_use]
 pub fn over(decision: &Decision) -> Option<&'static str> {
     match (&decision.outcome, decision.reason) {
-        (Outcome::Rollback | Outcome::Resume(_), _) => Some("it has been rolled back"),
+        (Outcome::Rollback | Outcome::Resume(_) | Outcome::Hasten(_), _) => Some("it has been rolled back"),
         (_, Reason::AlreadyHandled) => Some("it has been rolled back already"),
         (_, Reason::CulpritNotServing) => Some("it takes no traffic any more"),
         (_, Reason::NotGuarded | Reason::UnresolvedService | Reason::PermissionDenied) => {

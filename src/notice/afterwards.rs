@@ -1,24 +1,37 @@
-//! What people are told when the target has been judged after the switch.
+//! What people are told after the switch: that all of it has moved, and how it ended.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use super::next::{Step, release};
-use super::words::{name, split_command};
-use super::{Draft, Message, listed, sections};
-use crate::domain::evidence::{Judgement, Verdict};
-use crate::domain::record::{Phase, Rollback};
+use super::next::{PIN, Step, after_switch, describe, not_arrived, release};
+use super::words::{name, prose, short, split_command};
+use super::{Ahead, Draft, Message, SENTENCE, health, listed, sections, sentence};
+use crate::domain::decision::Reason;
+use crate::domain::evidence::{self, Judgement};
+use crate::domain::probe::Probed;
+use crate::domain::record::{Phase, Rollback, Share};
 use crate::domain::service::ServiceName;
+use crate::domain::steps;
 use crate::domain::text;
 
-/// What the requests since the switch showed.
+/// How a rollback ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Afterwards {
     /// The target is healthy.
     Recovered,
     /// It fails as well.
     NotHelped,
-    /// Too few requests to tell.
+    /// It fails as well, and the previous split is back.
+    Restored,
+    /// There was nothing to tell by.
     Unjudged,
+    /// Stopped on its way: the target is no better than the culprit.
+    Halted,
+    /// Stopped on its way: the policy no longer lets Runback act.
+    Forbidden,
+    /// Stopped on its way: somebody else has moved the traffic.
+    Overruled,
+    /// The status never showed the last write.
+    NotArrived,
 }
 
 impl Afterwards {
@@ -28,7 +41,11 @@ impl Afterwards {
         match self {
             Self::Recovered => Phase::Recovered,
             Self::NotHelped => Phase::NotHelped,
+            Self::Restored => Phase::Restored,
             Self::Unjudged => Phase::Unjudged,
+            Self::Halted | Self::Forbidden => Phase::Halted,
+            Self::Overruled => Phase::Overruled,
+            Self::NotArrived => Phase::NotArrived,
         }
     }
 
@@ -37,71 +54,279 @@ impl Afterwards {
     pub fn code(self) -> &'static str {
         match self {
             Self::Recovered => "recovered",
-            Self::NotHelped => "not_helped",
+            Self::NotHelped | Self::Restored => "not_helped",
             Self::Unjudged => "unjudged",
+            Self::Halted => "halted",
+            Self::Forbidden => "observe_mode",
+            Self::Overruled => "overruled",
+            Self::NotArrived => "not_arrived",
         }
     }
 }
 
-/// Renders the verdict on a rollback, `after` this long since the switch.
-#[must_use]
-pub fn afterwards(
-    service: &ServiceName,
-    rollback: &Rollback,
-    verdict: Afterwards,
-    judgement: &Judgement,
-    after: TimeDelta,
-) -> Message {
-    let short = name(&service.service);
-    let (target, after) = (name(&rollback.target), text::span(after));
-    let figures = figures(judgement);
-    let (title, story, steps) = match verdict {
-        Afterwards::Recovered => (
-            "recovered",
-            format!("`{target}` is healthy, {after} after the switch: {figures}."),
-            vec![Step::run(
-                "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
-                release(service),
-            )],
-        ),
-        Afterwards::NotHelped => (
-            "the rollback did not help",
-            format!(
-                "*`{target}` fails as well*, {after} after the switch: {figures}. The traffic stays where it is; \
-                 somebody has to look."
-            ),
-            vec![
-                Step::say(
-                    "Look at what every revision depends on: the database, other APIs, secrets, the network.",
-                ),
-                Step::run(
-                    "If the deploy was not to blame, put the traffic back as it was:",
-                    split_command(service, &rollback.from),
-                ),
-            ],
-        ),
-        Afterwards::Unjudged => (
-            "not clear whether the rollback helped",
-            format!("Too little to tell by, {after} after the switch: {figures}."),
-            vec![Step::say("Try the service yourself; Runback does not look again.")],
-        ),
-    };
-    let body = vec![story.clone(), listed(&steps, |command| command.to_owned())];
-    let shown = std::iter::once(story).chain(sections(&steps)).collect();
-    Draft { header: format!("{short}: {title}"), body, shown, small: Vec::new() }
-        .finish(verdict.code(), &rollback.incident)
+/// How a rollback ended, with everything that people want to know of it.
+#[derive(Debug, Clone)]
+pub struct Verdict<'a> {
+    /// The service.
+    pub service: &'a ServiceName,
+    /// The rollback, as it is on record.
+    pub rollback: &'a Rollback,
+    /// How it ended.
+    pub ended: Afterwards,
+    /// The target since the last write, where it was judged.
+    pub target: Option<Judgement>,
+    /// The culprit, where it was judged beside it.
+    pub culprit: Option<Judgement>,
+    /// What Cloud Run's conditions say is wrong, if they do.
+    pub trouble: Option<&'a str>,
+    /// Whether deploys are served without being released.
+    pub follows_latest: bool,
+    /// The moment of the verdict.
+    pub now: DateTime<Utc>,
 }
 
-fn figures(judgement: &Judgement) -> String {
-    let Judgement { requests, bad, ratio, threshold, .. } = *judgement;
-    if judgement.verdict == Verdict::NoData {
-        return "no requests since".into();
+/// Renders how a rollback ended.
+#[must_use]
+pub fn verdict(verdict: &Verdict<'_>) -> Message {
+    let Verdict { service, rollback, ended, .. } = verdict;
+    let subject = name(&service.service);
+    let (title, story, steps) = match ended {
+        Afterwards::Recovered => recovered(verdict),
+        Afterwards::NotHelped => not_helped(verdict),
+        Afterwards::Restored => restored(verdict),
+        Afterwards::Unjudged => unjudged(verdict),
+        Afterwards::Halted | Afterwards::Forbidden | Afterwards::Overruled => stopped(verdict),
+        Afterwards::NotArrived => lost(verdict),
+    };
+    draft(format!("{subject}: {title}"), story, &steps, ended.code(), &rollback.incident)
+}
+
+/// Renders that the last step of a gradual rollback has moved all traffic.
+#[must_use]
+pub fn last_step(
+    service: &ServiceName,
+    rollback: &Rollback,
+    late: bool,
+    ahead: Ahead,
+    probed: Option<&Probed>,
+) -> Message {
+    let Rollback { culprit, target, why, .. } = rollback;
+    let (from, to) = (short(culprit, &service.service), short(target, &service.service));
+    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", capital(&sentence(why))));
+    let late = if late { " You hear of it late: Runback was interrupted." } else { "" };
+    let story = format!(
+        "Cloud Run's status shows all of `{}`'s traffic at `{}`.{why}{late}{}",
+        name(culprit),
+        name(target),
+        health(probed)
+    );
+    let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
+    let steps = after_switch(Some(service), culprit, target, reason, ahead);
+    let header = format!("{} rolled back, last step: {from} → {to}", name(&service.service));
+    draft(header, story, &steps, reason.code(), &rollback.incident)
+}
+
+/// Renders that nobody will look at a rollback later: its queue refuses the task.
+#[must_use]
+pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> Message {
+    let story = format!(
+        "The rollback to `{}` stands. *Runback does not look whether it helped:* its task queue refuses the task ({}).",
+        name(&rollback.target),
+        prose(why, SENTENCE)
+    );
+    let steps = [
+        Step::say(format!(
+            "Check yourself that the errors stop now that `{}` serves.",
+            name(&rollback.target)
+        )),
+        Step::say(
+            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's role `roles/cloudtasks.enqueuer` on it.",
+        ),
+    ];
+    let header = format!("{}: no look at the rollback later", name(&service.service));
+    draft(header, story, &steps, &rollback.reason, &rollback.incident)
+}
+
+fn draft(header: String, story: String, steps: &[Step], reason: &str, incident: &str) -> Message {
+    let body = vec![story.clone(), listed(steps, |command| command.to_owned())];
+    let shown = std::iter::once(story).chain(sections(steps)).collect();
+    Draft { header, body, shown, small: Vec::new() }.finish(reason, incident)
+}
+
+type Parts = (String, String, Vec<Step>);
+
+fn recovered(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, now, .. } = verdict;
+    let target = name(&rollback.target);
+    // What an old record does not know it does not claim.
+    let times = match rollback.alerted {
+        Some(alerted) => format!(
+            "It took {} from the alert to the switch, and {} until this was proven.",
+            span(rollback.at - alerted),
+            span(*now - alerted)
+        ),
+        None => format!("This was proven {} after the switch.", span(*now - rollback.at)),
+    };
+    let story = format!("`{target}` is healthy: {}. {times}", figures(verdict.target));
+    let release = Step::run(
+        "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
+        release(service),
+    );
+    ("recovered".into(), story, vec![release])
+}
+
+fn not_helped(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, .. } = verdict;
+    let target = name(&rollback.target);
+    let story = format!(
+        "*`{target}` fails as well*, {} after the switch: {}.{} The traffic stays where it is; somebody has to look.",
+        span(verdict.now - rollback.last_write()),
+        figures(verdict.target),
+        compared(verdict)
+    );
+    let steps = vec![
+        dependencies(),
+        Step::run(
+            "If the deploy was not to blame, put the traffic back as it was:",
+            split_command(service, &rollback.from),
+        ),
+    ];
+    ("the rollback did not help".into(), story, steps)
+}
+
+fn restored(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, follows_latest, .. } = verdict;
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let why = rollback.why.as_deref().map_or(String::new(), |why| format!(": {}", sentence(why)));
+    let story = format!(
+        "*`{target}` is no better than `{culprit}`*{why}. So the traffic is back as it was before ({}). `{culprit}` \
+         is not to blame: Runback does not roll it back again.",
+        shares(&rollback.from)
+    );
+    let pin = if *follows_latest {
+        Step::say("The service follows LATEST again: the next deploy is served.")
+    } else {
+        Step::run(format!("The service is still pinned. {PIN}:"), release(service))
+    };
+    ("the rollback did not help and is undone".into(), story, vec![dependencies(), pin])
+}
+
+fn unjudged(verdict: &Verdict<'_>) -> Parts {
+    let after = span(verdict.now - verdict.rollback.last_write());
+    let story = match verdict.target {
+        Some(_) => format!("Too little to tell by, {after} after the switch: {}.", figures(verdict.target)),
+        None => format!("Cloud Monitoring could not be read for {after}."),
+    };
+    let steps = vec![Step::say("Try the service yourself; Runback does not look again.")];
+    ("not clear whether the rollback helped".into(), story, steps)
+}
+
+/// A gradual rollback, or the way back, that did not come to its end.
+fn stopped(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, ended, .. } = verdict;
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let part = match rollback.step {
+        _ if rollback.phase == Phase::Restoring => "while it put the previous split back".to_owned(),
+        steps::ALL => format!("after it had moved `{culprit}`'s traffic to `{target}`"),
+        step => format!("after {step} % of `{culprit}`'s traffic had moved to `{target}`"),
+    };
+    let (title, story) = match ended {
+        Afterwards::Halted => (
+            format!("rollback halted at {} %", rollback.step),
+            format!(
+                "*`{target}` is no better than `{culprit}`*, so Runback stopped {part}: {} at `{target}`, {} at \
+                 `{culprit}`. The traffic stays where it is; somebody has to look.",
+                figures(verdict.target),
+                figures(verdict.culprit)
+            ),
+        ),
+        Afterwards::Forbidden => (
+            format!("rollback stopped at {} %", rollback.step),
+            format!("Runback stopped {part}: its policy says to observe only now. *The traffic is split.*"),
+        ),
+        _ => (
+            "rollback stopped, somebody else moved the traffic".to_owned(),
+            format!("Somebody else moved the traffic {part}. Runback leaves it alone from here on."),
+        ),
+    };
+    let mut steps = vec![Step::run("Check that the traffic is where it should be:", describe(service))];
+    if *ended == Afterwards::Halted {
+        steps = vec![dependencies()];
     }
-    format!(
-        "{} of {} requests were bad, {}; limit {}",
-        text::count(bad),
-        text::count(requests),
-        text::percent(ratio),
-        text::percent(threshold)
-    )
+    let finish = |say: &str, split: &[Share]| Step::run(say, split_command(service, split));
+    steps.push(finish("To move all of it after all:", &rollback.end()));
+    if *ended != Afterwards::Overruled {
+        steps.push(finish("To put it back as it was:", &rollback.from));
+    }
+    steps.push(Step::run(format!("{PIN}:"), release(service)));
+    (title, story, steps)
+}
+
+fn lost(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, .. } = verdict;
+    let trouble = verdict
+        .trouble
+        .map_or("No condition says why.".to_owned(), |why| format!("Cloud Run says: {}.", sentence(why)));
+    let split = rollback.to();
+    let story = format!(
+        "*Cloud Run accepted the traffic ({}), but its status has not shown it for {}.* {trouble}",
+        shares(&split),
+        span(verdict.now - rollback.last_write())
+    );
+    let title = if rollback.phase == Phase::Restoring {
+        "the previous split is written, but not in effect"
+    } else {
+        "rollback written, but not in effect"
+    };
+    (title.into(), story, not_arrived(Some(service), &split))
+}
+
+fn dependencies() -> Step {
+    Step::say("Look at what every revision depends on: the database, other APIs, secrets, the network.")
+}
+
+/// What the culprit was like, where it was much worse than the target: then going back was right all the same.
+fn compared(verdict: &Verdict<'_>) -> String {
+    match (verdict.target, verdict.culprit) {
+        (Some(target), Some(culprit)) if target.ratio < culprit.ratio / 2.0 => format!(
+            " That is less than the {} of `{}`.",
+            text::percent(culprit.ratio),
+            name(&verdict.rollback.culprit)
+        ),
+        _ => String::new(),
+    }
+}
+
+fn shares(split: &[Share]) -> String {
+    let share = |share: &Share| format!("`{}` {} %", name(&share.revision), share.percent);
+    let most: Vec<_> = split.iter().take(6).map(share).collect();
+    let more = if split.len() > most.len() { " and others" } else { "" };
+    most.join(", ") + more
+}
+
+fn span(time: TimeDelta) -> String {
+    match time.num_seconds() {
+        ..1 => "less than a second".into(),
+        _ => text::span(time),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+}
+
+/// "3 of 1,200 requests were bad, 0.25 %; limit 5 %".
+#[must_use]
+pub(crate) fn figures(judgement: Option<Judgement>) -> String {
+    match judgement {
+        Some(Judgement { verdict: evidence::Verdict::NoData, .. }) | None => "no requests since".into(),
+        Some(Judgement { requests, bad, ratio, threshold, .. }) => format!(
+            "{} of {} requests were bad, {}; limit {}",
+            text::count(bad),
+            text::count(requests),
+            text::percent(ratio),
+            text::percent(threshold)
+        ),
+    }
 }

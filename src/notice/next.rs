@@ -4,7 +4,9 @@ use crate::domain::decision::Reason;
 use crate::domain::record::Share;
 use crate::domain::service::ServiceName;
 
+use super::Ahead;
 use super::words::{name, split_command, update_traffic};
+use crate::domain::text;
 
 /// Something to do: a sentence in mrkdwn, and the command for it where there is one.
 #[derive(Debug)]
@@ -35,24 +37,26 @@ pub(super) struct Advice {
     pub(super) steps: Vec<Step>,
 }
 
-/// What comes after a switch: the service is pinned until somebody releases it. `seen`: the status shows it.
-/// `looks_again`: a later check is to be planned.
+/// What comes after a switch: the service is pinned until somebody releases it.
 pub(super) fn after_switch(
     service: Option<&ServiceName>,
+    culprit: &str,
     target: &str,
     reason: Reason,
-    seen: bool,
-    looks_again: bool,
+    ahead: Ahead,
 ) -> Vec<Step> {
-    let mut steps = Vec::new();
-    if !seen {
-        steps.push(Step::run("Check that the switch arrives:", service.map(describe)));
-    }
-    steps.push(Step::say(if looks_again {
-        "Runback looks again five minutes after the switch and says here whether it helped.".to_owned()
-    } else {
-        format!("Check that the errors stop once `{}` serves.", name(target))
-    }));
+    let (culprit, target) = (name(culprit), name(target));
+    let mut steps = vec![Step::say(match ahead {
+        Ahead::Check => {
+            "Runback looks again five minutes after the switch and says here whether it helped.".to_owned()
+        }
+        Ahead::Nothing => format!("Check that the errors stop once `{target}` serves."),
+        Ahead::Step { percent, wait } => format!(
+            "In {} Runback moves {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
+             once if `{culprit}` becomes critical. If you move the traffic yourself, it stops and leaves it to you.",
+            text::duration(wait)
+        ),
+    })];
     if reason == Reason::Unconfirmed {
         let role = service.map_or(String::new(), |service| {
             format!(" (role `roles/monitoring.viewer` on project `{}`)", name(&service.project))
@@ -71,7 +75,20 @@ pub(super) fn after_switch(
     steps
 }
 
-const PIN: &str = "Later deploys get 0 % of the traffic until it is released";
+/// What comes next when a write never showed: by then it is somebody's to look at.
+pub(super) fn not_arrived(service: Option<&ServiceName>, to: &[Share]) -> Vec<Step> {
+    let by_hand = service.and_then(|service| split_command(service, to));
+    vec![
+        Step::run("Look at what Cloud Run says about the service:", service.map(describe)),
+        Step::run("Try the switch once more by hand, or choose another revision:", by_hand),
+        Step::run(
+            "The service is pinned to the split that was written, also if it arrives late. To release it:",
+            service.map(release),
+        ),
+    ]
+}
+
+pub(super) const PIN: &str = "Later deploys get 0 % of the traffic until it is released";
 
 pub(super) fn release(service: &ServiceName) -> String {
     let ServiceName { project, region, service } = service;

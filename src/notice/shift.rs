@@ -4,6 +4,7 @@ use crate::domain::decision::{Decision, Outcome};
 use crate::domain::record::Share;
 
 use super::words::{cut, name};
+use crate::domain::steps;
 
 /// More revisions than this are not listed one by one.
 const MOST_REVISIONS: usize = 6;
@@ -18,9 +19,10 @@ pub(super) struct Shift<'a> {
     commits: [Option<&'a str>; 2],
     unproven: bool,
     from: &'a [Share],
-    /// The split after; unknown when only a part has moved.
-    pub(super) to: Option<Vec<Share>>,
-    step: u8,
+    /// The split after.
+    pub(super) to: Vec<Share>,
+    /// Percent of the culprit's share that has moved.
+    pub(super) step: u8,
 }
 
 impl<'a> Shift<'a> {
@@ -32,8 +34,9 @@ impl<'a> Shift<'a> {
                 commits: [plan.culprit.commit.as_deref(), plan.target.commit.as_deref()],
                 unproven: !plan.proven,
                 from: &plan.from,
-                to: Some(plan.to.clone()),
-                step: 100,
+                // A plan that was not carried out is for people to follow: as a whole.
+                to: if decision.outcome == Outcome::Rollback { plan.to.clone() } else { plan.end() },
+                step: if decision.outcome == Outcome::Rollback { plan.step } else { steps::ALL },
             });
         }
         let Outcome::Resume(rollback) = &decision.outcome else {
@@ -45,7 +48,7 @@ impl<'a> Shift<'a> {
             commits: [None, None],
             unproven: false,
             from: &rollback.from,
-            to: (rollback.step >= 100).then(|| rollback.to()),
+            to: rollback.to(),
             step: rollback.step,
         })
     }
@@ -53,7 +56,7 @@ impl<'a> Shift<'a> {
     /// From and to, culprit and target first.
     pub(super) fn describe(&self, moved: bool) -> String {
         let mut revisions = vec![self.culprit, self.target];
-        for share in self.from.iter().chain(self.to.iter().flatten()) {
+        for share in self.from.iter().chain(&self.to) {
             if !revisions.contains(&share.revision.as_str()) {
                 revisions.push(&share.revision);
             }
@@ -64,16 +67,13 @@ impl<'a> Shift<'a> {
             let commit = commit.map(|commit| name(&commit.chars().take(7).collect::<String>()));
             let commit = commit.map_or(String::new(), |commit| format!(" (commit `{commit}`)"));
             let before = percent_of(revision, self.from);
-            let change = match &self.to {
-                Some(to) => format!("{before} % → {} %", percent_of(revision, to)),
-                None => format!("{before} % before"),
-            };
+            let change = format!("{before} % → {} %", percent_of(revision, &self.to));
             lines.push(format!("`{}`{commit}: {change}", name(revision)));
         }
         if revisions.len() > MOST_REVISIONS {
             lines.push(format!("and {} more", revisions.len() - MOST_REVISIONS));
         }
-        if self.to.is_none() {
+        if self.step < steps::ALL {
             lines.push(format!("{} % of the first one's share has moved to the second.", self.step));
         }
         // Next to the two that it is about: what follows may be long, and cut.

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::*;
 use crate::domain::alert::IncidentState;
 use crate::domain::decision::{Outcome, Plan};
-use crate::domain::evidence::{self, Judgement, Sample};
+use crate::domain::evidence::{self, Sample};
 use crate::domain::record::{Phase, Rollback, Share};
 use crate::domain::service::Revision;
 
@@ -75,6 +75,7 @@ fn plan() -> Plan {
         proven: true,
         from: vec![share("k-back-00042-abc", 100)],
         to: vec![share("k-back-00041-xyz", 100)],
+        step: 100,
     }
 }
 
@@ -138,7 +139,14 @@ fn notify(reason: Reason, name: &'static str, detail: &str) -> Decision {
 
 fn told(decision: &Decision, arrival: Arrival) -> Message {
     let url = Some("https://k-back-abcdefghij-an.a.run.app");
-    render(&Notice { decision, alert: &alert(), service_url: url, arrival, looks_again: false })
+    render(&Notice {
+        decision,
+        alert: &alert(),
+        service_url: url,
+        arrival,
+        ahead: Ahead::Nothing,
+        probed: None,
+    })
 }
 
 fn arrived() -> Arrival {
@@ -247,7 +255,8 @@ fn a_test_notification_says_that_the_wiring_works() {
         alert: &alert,
         service_url: None,
         arrival: Arrival::NothingMoved,
-        looks_again: false,
+        ahead: Ahead::Nothing,
+        probed: None,
     };
     assert_eq!(
         render(&notice).text,
@@ -287,11 +296,11 @@ fn the_blocks_lead_from_the_news_to_the_small_print() {
 fn success_is_only_told_of_what_the_status_shows() {
     let trouble = Some("Revision 'k-back-00041-xyz' is not ready.".to_owned());
     let waiting = told(&rollback(), Arrival::NotYet { trouble });
-    assert!(waiting.text.starts_with("k-back: rollback written, not visible yet: 00042-abc → 00041-xyz\n"));
+    assert!(waiting.text.starts_with("k-back: rollback written, but not in effect: 00042-abc → 00041-xyz\n"));
     assert!(
         waiting
             .text
-            .contains("does not show it yet. Cloud Run says: Revision 'k-back-00041-xyz' is not ready.\n")
+            .contains("still does not show it. Cloud Run says: Revision 'k-back-00041-xyz' is not ready.\n")
     );
     assert!(waiting.text.contains("runback release"));
     let stuck = told(&rollback(), Arrival::NothingMoved);
@@ -304,7 +313,11 @@ fn a_resumed_rollback_is_told_from_the_record() {
     let record = Rollback {
         id: "1".into(),
         incident: "0.n4gk2x".into(),
+        alerted: None,
         at: at(11),
+        moved: None,
+        latest: 0,
+        why: None,
         culprit: "k-back-00042-abc".into(),
         from: vec![share("k-back-00040-def", 90), share("k-back-00042-abc", 10)],
         target: "k-back-00040-def".into(),
@@ -434,7 +447,8 @@ fn hostile_text_pings_nobody_formats_nothing_and_leads_nowhere() {
             alert: &alert,
             service_url: Some("javascript:alert(1)"),
             arrival,
-            looks_again: true,
+            ahead: Ahead::Check,
+            probed: None,
         });
         assert_fits(&message, "hostile");
         let blocks = readable(&message);
@@ -493,7 +507,8 @@ fn limits_hold_and_a_rollback_stays_explained_whatever_the_lengths() {
                 alert: &alert,
                 service_url: Some(&url),
                 arrival,
-                looks_again: true,
+                ahead: Ahead::Check,
+                probed: None,
             });
             assert_fits(&message, filling);
             assert!(!moved || message.text.contains("runback release"), "{}", message.text);
@@ -583,29 +598,36 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     let rollback = Rollback {
         id: "rb-1".into(),
         incident: "0.n4gk2x".into(),
+        alerted: Some(at(0) - TimeDelta::seconds(4)),
         at: at(0),
+        moved: None,
         culprit: "k-back-00042-abc".into(),
         from: vec![Share { revision: "k-back-00042-abc".into(), percent: 100 }],
+        latest: 0,
         target: "k-back-00041-xyz".into(),
         step: 100,
         phase: Phase::Switching,
         reason: "confirmed".into(),
+        why: None,
     };
-    let told = |verdict, judgement: &Judgement| {
-        afterwards(&service(), &rollback, verdict, judgement, TimeDelta::minutes(6)).text
+    let told = |ended, target, culprit| {
+        let (service, rollback) = (&service(), &rollback);
+        let (trouble, follows_latest, now) = (None, false, at(6));
+        verdict(&Verdict { service, rollback, ended, target, culprit, trouble, follows_latest, now }).text
     };
     assert_eq!(
-        told(Afterwards::Recovered, &judged(0)),
+        told(Afterwards::Recovered, Some(judged(0)), None),
         "k-back: recovered\n\
-         k-back-00041-xyz is healthy, 6 min after the switch: 0 of 300 requests were bad, 0 %; limit 5 %.\n\
+         k-back-00041-xyz is healthy: 0 of 300 requests were bad, 0 %; limit 5 %. \
+         It took 4 s from the alert to the switch, and 6 min until this was proven.\n\
          The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:\n\
          runback release --service projects/demo-project/locations/asia-northeast1/services/k-back\n\
          reason: recovered · incident 0.n4gk2x"
     );
-    let escalated = told(Afterwards::NotHelped, &judged(120));
+    let escalated = told(Afterwards::NotHelped, Some(judged(120)), Some(judged(120)));
     assert!(escalated.contains("k-back-00041-xyz fails as well"), "{escalated}");
     assert!(escalated.contains("--to-revisions k-back-00042-abc=100"), "{escalated}");
-    let nothing = told(Afterwards::Unjudged, &evidence::judge(&[], 0.05, 20));
+    let nothing = told(Afterwards::Unjudged, Some(evidence::judge(&[], 0.05, 20)), None);
     assert!(nothing.contains("no requests since"), "{nothing}");
 }
 
@@ -614,7 +636,14 @@ fn a_watched_deploy_speaks_of_no_alert() {
     let decision = Decision { incident: "watch-k-back-00042-abc".into(), ..rollback() };
     let alert = Alert { signal: Signal::Deploy, ..Alert::known_by("watch-k-back-00042-abc") };
     let arrival = Arrival::Arrived { after: Duration::from_secs(3) };
-    let notice = Notice { decision: &decision, alert: &alert, service_url: None, arrival, looks_again: true };
+    let notice = Notice {
+        decision: &decision,
+        alert: &alert,
+        service_url: None,
+        arrival,
+        ahead: Ahead::Check,
+        probed: None,
+    };
     let message = render(&notice);
     assert!(message.text.contains("No alert: Runback watches this deploy"), "{}", message.text);
     assert!(!message.text.contains("the alert arrived"), "{}", message.text);

@@ -12,13 +12,17 @@ fn rollback() -> Rollback {
     Rollback {
         id: "rb-1".to_owned(),
         incident: "0.abc".to_owned(),
+        alerted: None,
         at: at("2026-11-22T01:02:03Z"),
+        moved: None,
         culprit: "k-back-00002".to_owned(),
         from: vec![share("k-back-00001", 20), share("k-back-00002", 80)],
+        latest: 0,
         target: "k-back-00001".to_owned(),
         step: 50,
         phase: Phase::Switching,
         reason: "confirmed".to_owned(),
+        why: None,
     }
 }
 
@@ -73,7 +77,11 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
         (Phase::NotHelped, "not_helped"),
         (Phase::Unjudged, "unjudged"),
         (Phase::Overruled, "overruled"),
-        (Phase::Other("restored".to_owned()), "restored"),
+        (Phase::NotArrived, "not_arrived"),
+        (Phase::Halted, "halted"),
+        (Phase::Restoring, "restoring"),
+        (Phase::Restored, "restored"),
+        (Phase::Other("praised".to_owned()), "praised"),
     ];
     for (phase, word) in table {
         let record = Record {

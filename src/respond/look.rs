@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Case, Look, Runback, TELL, check_task};
+use super::follow_up::next_task;
+use super::{Case, Look, Runback, TELL};
 use crate::clients::google::CallError;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
+use crate::domain::policy::Rules;
 use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
@@ -54,7 +56,7 @@ impl Runback {
         };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
         let told = match record.as_ref().ok().and_then(|record| record.rollbacks.first()) {
-            Some(newest) => self.is_told(newest, deadline).await,
+            Some(newest) => self.is_told(newest, &rules, deadline).await,
             None => false,
         };
         // The decision is about the service as it was read, also when a probe has meanwhile tagged it.
@@ -82,16 +84,17 @@ impl Runback {
         Ok(Look { decision: *decision, document, record, revisions })
     }
 
-    /// Whether people have been told of a rollback, as it is on record now: its phase says so, we did it ourselves, or
-    /// the check that is planned after that is planned.
-    pub(super) async fn is_told(&self, rollback: &Rollback, deadline: Instant) -> bool {
-        if rollback.phase != Phase::Switching || self.memory.told(&rollback.id) {
+    /// Whether people have been told of a rollback's last write, as it is on record now: its phase says so, we did it
+    /// ourselves, or the task that is planned after that is planned.
+    pub(super) async fn is_told(&self, rollback: &Rollback, rules: &Rules, deadline: Instant) -> bool {
+        let next = next_task(rollback, rules);
+        if rollback.phase != Phase::Switching || self.memory.told(&next) {
             return true;
         }
         let Some(tasks) = &self.tasks else { return false };
         let end = deadline.min(Instant::now() + READ);
-        tasks.exists(&check_task(rollback, 1), end).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "whether the check after the rollback is planned cannot be read");
+        tasks.exists(&next, end).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether the task after the rollback is planned cannot be read");
             false
         })
     }

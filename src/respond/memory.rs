@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use crate::domain::alert::Alert;
 use crate::domain::decision::Decision;
 
 /// More than this is forgotten; then somebody may read a message twice.
@@ -11,34 +12,34 @@ const MOST: usize = 2_000;
 /// The process's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    stories: Mutex<HashMap<String, Decision>>,
+    stories: Mutex<HashMap<String, (Decision, Alert)>>,
     told: Set<String>,
     posted: Set<(String, String)>,
 }
 
 impl Memory {
-    /// Keeps the decision that leads to a rollback, before it is written: the record has no room for its figures.
-    pub(crate) fn keep_story(&self, rollback: &str, decision: &Decision) {
+    /// Keeps the decision that leads to a rollback and its alert, before it is written: the record has no room for its figures.
+    pub(crate) fn keep_story(&self, rollback: &str, decision: &Decision, alert: &Alert) {
         let mut stories = self.stories.lock().unwrap_or_else(PoisonError::into_inner);
         if stories.len() >= MOST {
             stories.clear();
         }
-        stories.insert(rollback.to_owned(), decision.clone());
+        stories.insert(rollback.to_owned(), (decision.clone(), alert.clone()));
     }
 
-    /// The decision that led to a rollback, if this process wrote it.
-    pub(crate) fn story(&self, rollback: &str) -> Option<Decision> {
+    /// The decision that led to a rollback and its alert, if this process wrote it.
+    pub(crate) fn story(&self, rollback: &str) -> Option<(Decision, Alert)> {
         self.stories.lock().unwrap_or_else(PoisonError::into_inner).get(rollback).cloned()
     }
 
-    /// Whether this process has told people of a rollback.
-    pub(crate) fn told(&self, rollback: &str) -> bool {
-        self.told.contains(&rollback.to_owned())
+    /// Whether this process has told people of a rollback's write, named by the task that follows it.
+    pub(crate) fn told(&self, write: &str) -> bool {
+        self.told.contains(&write.to_owned())
     }
 
     /// Remembers that it has.
-    pub(crate) fn tell(&self, rollback: &str) {
-        self.told.insert(rollback.to_owned());
+    pub(crate) fn tell(&self, write: &str) {
+        self.told.insert(write.to_owned());
     }
 
     /// Whether something about a subject is to be posted for the first time; from then on it is not.

@@ -11,10 +11,9 @@ use super::{Case, Ending, Runback};
 use crate::clients::slack::Posted;
 use crate::domain::alert::Signal;
 use crate::domain::decision::{Decision, Outcome, Reason};
-use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
 use crate::domain::watch;
-use crate::notice::{self, Arrival, Notice};
+use crate::notice::{self, Ahead, Arrival, Notice};
 
 /// Slack gets at least and at most this long, so that neither an early nor a late message starves.
 const LEAST: Duration = Duration::from_millis(500);
@@ -45,8 +44,9 @@ impl Runback {
             return Ending::Later(decision.headline());
         }
         if wanted {
-            let (arrival, looks_again) = (Arrival::NothingMoved, false);
-            let notice = Notice { decision: &decision, alert: case.alert, service_url, arrival, looks_again };
+            let (arrival, ahead, probed) = (Arrival::NothingMoved, Ahead::Nothing, None);
+            let alert = case.alert;
+            let notice = Notice { decision: &decision, alert, service_url, arrival, ahead, probed };
             // The console's test has the same incident each time, and whoever presses the button wants to see it.
             if decision.reason == Reason::TestNotification {
                 self.tell(&notice::render(&notice), None, deadline).await;
@@ -86,20 +86,6 @@ impl Runback {
         }
         let (incident, reason) = (&case.alert.incident, Reason::PermissionDenied);
         Ending::Decided(Box::new(Decision::stopped(incident, name, reason, "permission", why)))
-    }
-
-    /// Tells people of a rollback, and remembers that.
-    pub(super) async fn tell_of(
-        &self,
-        rollback: &Rollback,
-        notice: &Notice<'_>,
-        deadline: Instant,
-    ) -> Option<Posted> {
-        let told = self.tell(&notice::render(notice), None, deadline).await;
-        if told.is_some() {
-            self.memory.tell(&rollback.id);
-        }
-        told
     }
 
     /// A warning is judged again when its deadline comes, and what nothing could be told of is judged once more; the

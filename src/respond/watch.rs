@@ -65,7 +65,7 @@ impl Runback {
             Ok(decision) => Ending::Decided(Box::new(decision)),
             Err(CallError::Denied { message, permission }) => {
                 let alert = Alert::known_by("");
-                let case = Case { published_at, ..Case::task(&alert, received) };
+                let case = Case { published_at, ..Case::new(&alert, received) };
                 self.denied(&case, name, &message, &permission).await
             }
             Err(CallError::NotFound(why) | CallError::Rejected(why)) => {
@@ -134,7 +134,7 @@ impl Runback {
     ) -> Result<(), CallError> {
         let id = named(name, &[&look.revision], look.look);
         let due = received.time() + EVERY;
-        tasks.create(&id, &Task::watch(name, look).body(), due, received.deadline()).await
+        tasks.create(&id, &Task::deploy(name, look).body(), due, received.deadline()).await
     }
 
     /// Looks again whether a change has been rolled out.
@@ -163,7 +163,7 @@ impl Runback {
         received: Received,
     ) -> Result<String, String> {
         let alert = deploy_of(name, &look.revision);
-        let case = Case { watch: Some(&look.told), ..Case::task(&alert, received) };
+        let case = Case { watch: Some(&look.told), ..Case::new(&alert, received) };
         let mut told = look.told.clone();
         let said = match self.answer(&case).await {
             Ending::Later(why) => why,

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::split;
-use crate::simulator::{Reconcile, minutes, refusal};
+use crate::alert::Alert;
+use crate::harness::{Launch, split};
+use crate::simulator::{Reconcile, Simulator, minutes, refusal};
 use crate::situation::{
     BAD, GOOD, IN_TIME, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
     assert_untouched, k_back, moves, one_story, with_trouble,
@@ -165,7 +166,10 @@ async fn a_queue_that_is_down_stops_no_rollback_and_no_story() {
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     runback.deliver(&alert).await.is(200, "ignore", "already_handled");
     assert_rolled_back(&simulator);
-    one_story(&simulator);
+    let messages = simulator.slack();
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    assert_contains(&messages[0].text, &["rolled back", BAD, GOOD]);
+    assert_contains(&messages[1].text, &["does not look whether it helped", "RUNBACK_TASKS_QUEUE"]);
     runback.finish().await;
 }
 
@@ -185,10 +189,12 @@ async fn success_is_reported_when_the_status_shows_it_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_switch_that_never_arrives_comes_again_for_five_minutes_and_then_people_are_told() {
+async fn without_a_queue_a_switch_that_never_arrives_comes_again_for_five_minutes_and_then_people_are_told() {
     let mut service = k_back(0.4);
     service.reconcile = Reconcile::Never;
-    let (simulator, runback, alert) = a_world_with(service).await;
+    let simulator = Simulator::with([service]).await;
+    let runback = Launch::beside(&simulator).without("RUNBACK_TASKS_QUEUE").start().await;
+    let alert = Alert::on(&simulator, SERVICE);
     let started = Instant::now();
     let answer = runback.deliver(&alert).await;
     assert!(started.elapsed() < IN_TIME);
@@ -198,7 +204,7 @@ async fn a_switch_that_never_arrives_comes_again_for_five_minutes_and_then_peopl
     simulator.advance(minutes(6));
     let answer = runback.deliver(&alert).await;
     assert_eq!(answer.status, 200, "{answer:#?}");
-    assert_contains(&one_story(&simulator), &["does not show it yet", BAD, GOOD, "is not ready"]);
+    assert_contains(&one_story(&simulator), &["still does not show it", BAD, GOOD, "is not ready"]);
     assert_eq!(moves(&simulator), 1);
     runback.deliver(&alert).await.is(200, "ignore", "already_handled");
     one_story(&simulator);

@@ -78,7 +78,9 @@ async fn a_silent_queue_holds_up_no_rollback() {
     let (simulator, runback, alert) = a_failing_deploy().await;
     simulator.at("tasks.*").always().hangs(LONG);
     assert_rolled_back_in_time(&simulator, &runback, &alert, "confirmed").await;
-    one_story(&simulator);
+    let messages = simulator.slack();
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    assert_contains(&messages[1].text, &["does not look whether it helped"]);
     runback.finish().await;
 }
 

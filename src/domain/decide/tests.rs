@@ -40,6 +40,7 @@ impl World {
             now: now(),
             published_at: self.published_at,
             deadline_passed: self.deadline_passed,
+            comes_back: self.comes_back,
             seen: knows_service.then_some(Seen {
                 service: &self.service,
                 record: &self.record,

@@ -40,6 +40,15 @@ pub(in crate::domain) fn caused_by_it(
     culprit: &Revision,
     began: DateTime<Utc>,
 ) -> Passage<()> {
+    if let Some(rollback) = case.record.absolved(&culprit.name) {
+        let detail = format!(
+            "going back from {} to {} did not help at {}, and was undone: it is not to blame",
+            rollback.culprit,
+            rollback.target,
+            text::clock(rollback.at)
+        );
+        return Err(Halt::notify(Reason::DependencyOutage, detail));
+    }
     let Some(readings) = readings(case) else {
         return Ok(((), "other revisions cannot be compared without Monitoring".into()));
     };

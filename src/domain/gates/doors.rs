@@ -4,10 +4,10 @@ use chrono::TimeDelta;
 
 use crate::domain::afterwards::judge_target;
 use crate::domain::alert::{Alert, IncidentState};
-use crate::domain::decide::{Facts, Halt, Passage, Seen, Trail, Walked};
+use crate::domain::decide::{Case, Facts, Halt, Passage, Seen, Trail, Walked};
 use crate::domain::decision::{Outcome, Reason};
 use crate::domain::evidence::{Evidence, Verdict};
-use crate::domain::policy::{Policy, Rules};
+use crate::domain::policy::{Mode, Policy, Rules};
 use crate::domain::record::{Phase, Record, Rollback};
 use crate::domain::service::{Service, ServiceName};
 use crate::domain::text;
@@ -31,6 +31,7 @@ pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<
     let newest = seen.record.as_ref().ok().and_then(|record| record.rollbacks.first());
     let ours = newest.filter(|rollback| {
         rollback.awaits_verdict()
+            && !rollback.is_under_way()
             && !rollback.incident.is_empty()
             && rollback.incident == facts.alert.incident
             && rollback.has_arrived(seen.service)
@@ -100,6 +101,36 @@ pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passa
     match policy.services.get(&name) {
         Some(rules) => Ok(((name.clone(), rules), format!("the policy lists {name}"))),
         None => Err(Halt::ignore(Reason::NotGuarded, format!("the policy does not list {name}"))),
+    }
+}
+
+/// A gradual rollback that has still a part to move, when another alert is about its culprit, or about no revision. One
+/// that people have not been told of is finished first, as any other.
+pub(in crate::domain) fn under_way<'a>(
+    facts: &Facts<'_>,
+    seen: &Seen<'a>,
+) -> Option<(&'a Record, &'a Rollback)> {
+    let record = seen.record.as_ref().ok()?;
+    let rollback = record.rollbacks.first()?;
+    let about_it = facts.alert.revision().is_none_or(|revision| revision == rollback.culprit);
+    let another = facts.alert.incident != rollback.incident;
+    let ours =
+        rollback.is_under_way() && !unfinished(rollback, seen.told) && rollback.is_wanted(seen.service);
+    (about_it && another && ours).then_some((record, rollback))
+}
+
+/// Nothing new, unless the culprit is critical by now: then the rest does not wait.
+pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
+    let Rollback { culprit, target, step, .. } = rollback;
+    let detail = format!("{culprit} is being rolled back to {target}, {step} % of its traffic so far");
+    let judged = case.revision(culprit).map(|culprit| failing::judge(case, culprit));
+    match judged {
+        Some(Ok((Reason::Critical, figures))) if case.rules.mode == Mode::Enforce => Halt {
+            outcome: Outcome::Hasten(Box::new(rollback.clone())),
+            reason: Reason::Critical,
+            detail: format!("{detail}; critical now, so the rest goes at once: {figures}"),
+        },
+        _ => Halt::ignore(Reason::AlreadyHandled, format!("{detail}; not critical, so its steps go on")),
     }
 }
 

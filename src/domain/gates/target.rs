@@ -5,8 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
-use crate::domain::record::{Share, moved};
+use crate::domain::record::Share;
 use crate::domain::service::Revision;
+use crate::domain::steps;
 use crate::domain::text;
 
 use super::failing::judge_revision;
@@ -167,13 +168,22 @@ fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<boo
     Some(evidence::ratio(bad, requests) <= bar && !ended_badly)
 }
 
-/// The move: the culprit's share goes to the target, other shares stay.
-pub(in crate::domain) fn plan(case: &Case<'_>, culprit: &Revision, target: &Target<'_>) -> Plan {
+/// The move: the culprit's share goes to the target, other shares stay. Gradually, where the policy says so, unless the
+/// incident is critical or nobody would come back for the next step.
+pub(in crate::domain) fn plan(
+    case: &Case<'_>,
+    culprit: &Revision,
+    target: &Target<'_>,
+    reason: Reason,
+) -> Plan {
     let share = |(revision, percent): (String, u8)| Share { revision, percent };
     let from: Vec<Share> = case.service.split().into_iter().map(share).collect();
-    let mut to = moved(&from, &culprit.name, &target.revision.name);
+    let at_once = reason == Reason::Critical || !case.comes_back;
+    let share = steps::share_of(&from, &culprit.name);
+    let step = if at_once { steps::ALL } else { steps::next(case.rules, share, 0) };
+    let mut to = steps::split(&from, &culprit.name, &target.revision.name, step);
     to.sort_by(|a, b| a.revision.cmp(&b.revision));
-    Plan { culprit: culprit.clone(), target: target.revision.clone(), proven: target.proven, from, to }
+    Plan { culprit: culprit.clone(), target: target.revision.clone(), proven: target.proven, from, to, step }
 }
 
 fn shortened(items: &[String]) -> String {

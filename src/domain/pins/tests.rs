@@ -21,13 +21,17 @@ fn rollback() -> Rollback {
     Rollback {
         id: "rb-1".into(),
         incident: "0.a".into(),
+        alerted: None,
         at: at(30),
+        moved: None,
         culprit: "s-2".into(),
         from: vec![Share { revision: "s-2".into(), percent: 100 }],
+        latest: 0,
         target: "s-1".into(),
         step: 100,
         phase: Phase::Told,
         reason: "confirmed".into(),
+        why: None,
     }
 }
 

@@ -13,13 +13,17 @@ fn rollback(number: i64, culprit: &str) -> Rollback {
     Rollback {
         id: format!("id-{number}"),
         incident: format!("0.{number}"),
+        alerted: None,
         at: DateTime::UNIX_EPOCH + TimeDelta::hours(number),
+        moved: None,
         culprit: culprit.into(),
         from: vec![share(culprit, 100)],
+        latest: 0,
         target: "k41".into(),
         step: 100,
         phase: Phase::Switching,
         reason: "confirmed".into(),
+        why: None,
     }
 }
 

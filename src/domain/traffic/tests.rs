@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::domain::record::Share;
+use crate::domain::service::ServiceName;
 use crate::domain::service::Split;
-use crate::domain::service::{Revision, ServiceName};
+use crate::domain::steps;
 
 fn entry(word: &str) -> TrafficTarget {
     let (rest, tag) = word.split_once('#').map_or((word, None), |(rest, tag)| (rest, Some(tag.to_owned())));
@@ -50,32 +50,13 @@ fn service(spec: &str, status: &str) -> Service {
     }
 }
 
-fn plan(service: &Service, culprit: &str, target: &str) -> Plan {
-    let revision = |name: &str| Revision {
-        name: name.into(),
-        created_at: chrono::DateTime::UNIX_EPOCH,
-        ready: true,
-        digest: None,
-        commit: None,
-        schema: None,
-    };
-    let shares = |split: &Split| {
-        split
-            .iter()
-            .map(|(revision, percent)| Share { revision: revision.clone(), percent: *percent })
-            .collect()
-    };
-    let from = service.split();
-    let mut to = from.clone();
-    let share = to.remove(culprit).unwrap_or(0);
-    *to.entry(target.into()).or_insert(0) += share;
-    Plan {
-        culprit: revision(culprit),
-        target: revision(target),
-        proven: true,
-        from: shares(&from),
-        to: shares(&to),
-    }
+/// The split after all of the culprit's share has gone to the target.
+fn plan(service: &Service, culprit: &str, target: &str) -> Vec<Share> {
+    steps::split(&shares(&service.split()), culprit, target, steps::ALL)
+}
+
+fn shares(split: &Split) -> Vec<Share> {
+    split.iter().map(|(revision, percent)| Share { revision: revision.clone(), percent: *percent }).collect()
 }
 
 #[test]
@@ -172,7 +153,7 @@ fn the_culprits_share_moves_and_everything_else_stays() {
     ];
     for (about, spec, status, culprit, wanted) in table {
         let service = service(spec, status);
-        let list_after = after(&service, &plan(&service, culprit, "k41"));
+        let list_after = after(&service, culprit, &plan(&service, culprit, "k41"));
         assert_eq!(words(&list_after), words(&list(wanted)), "{about}");
     }
 }
@@ -182,7 +163,7 @@ fn latest_may_be_the_target_itself() {
     // 42 never became ready but serves by its name; what LATEST means is 41.
     let mut service = service("LATEST=90 k42=10", "k41=90 k42=10");
     service.latest_ready = Some("k41".into());
-    let list_after = after(&service, &plan(&service, "k42", "k41"));
+    let list_after = after(&service, "k42", &plan(&service, "k42", "k41"));
     let latest = words(&list_after).iter().any(|word| word == "LATEST=90");
     assert!(
         latest && resolved(&list_after, "k41") == [("k41".to_owned(), 100)].into(),
@@ -195,7 +176,7 @@ fn latest_may_be_the_target_itself() {
 fn nobody_knows_what_latest_means() {
     let mut service = service("LATEST=100 LATEST#preview", "k42=100");
     service.latest_ready = None;
-    let list_after = after(&service, &plan(&service, "k42", "k41"));
+    let list_after = after(&service, "k42", &plan(&service, "k42", "k41"));
     assert_eq!(words(&list_after), words(&list("k41=100 LATEST#preview")));
 }
 
@@ -268,8 +249,10 @@ fn whatever_the_list_tags_stay_shares_sum_to_100_and_only_the_culprits_moves() {
         if culprit == target {
             continue;
         }
-        let plan = plan(&service, culprit, target);
-        let list_after = after(&service, &plan);
+        let from = shares(&service.split());
+        let step = [10, 50, 100, 100][usize::try_from(dice(&mut state, 4)).unwrap()];
+        let plan = steps::split(&from, culprit, target, step);
+        let list_after = after(&service, culprit, &plan);
 
         let about = format!(
             "list {number}: {:?}, {culprit} to {target}: {:?}",
@@ -277,7 +260,7 @@ fn whatever_the_list_tags_stay_shares_sum_to_100_and_only_the_culprits_moves() {
             words(&list_after)
         );
         let wanted: BTreeMap<String, u32> =
-            plan.to.iter().map(|share| (share.revision.clone(), u32::from(share.percent))).collect();
+            plan.iter().map(|share| (share.revision.clone(), u32::from(share.percent))).collect();
         assert_eq!(resolved(&list_after, "k42"), wanted, "{about}");
         assert_eq!(wanted.values().sum::<u32>(), 100, "{about}");
         assert_eq!(tags(&list_after), tags(&service.spec_traffic), "{about}");
@@ -298,7 +281,7 @@ fn our_own_tag_comes_alone_and_goes_with_the_switch() {
     assert_eq!((has_probe(&plain), has_probe(&tagged)), (false, true));
     let moved = with_probe(&tagged, "k39");
     assert_eq!(words(&moved), words(&list("k42=100 k40#stable LATEST#preview k39#runback-probe")));
-    let after = after(&tagged, &plan(&tagged, "k42", "k41"));
+    let after = after(&tagged, "k42", &plan(&tagged, "k42", "k41"));
     assert_eq!(words(&after), words(&list("k41=100 k40#stable LATEST#preview")));
     assert_eq!(words(&released(&tagged)), words(&list("LATEST=100 k40#stable LATEST#preview")));
 

@@ -39,13 +39,17 @@ fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
     let rollback = Rollback {
         id: "rb-1".into(),
         incident: "0.a".into(),
+        alerted: None,
         at: at(30),
+        moved: None,
         culprit: culprit.into(),
         from: vec![Share { revision: culprit.into(), percent: 100 }],
+        latest: 0,
         target: target.into(),
         step: 100,
         phase: Phase::Told,
         reason: "confirmed".into(),
+        why: None,
     };
     Ok(Record { rollbacks: vec![rollback], ..Record::default() })
 }

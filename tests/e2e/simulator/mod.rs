@@ -30,6 +30,8 @@ mod cloud_run;
 
 mod audit;
 
+mod promises;
+
 mod running;
 
 mod documents;

@@ -187,9 +187,13 @@ impl Running {
     }
 
     /// A request to a tag's URL: 404 while the status does not show the tag, else by the revision's share of errors.
+    /// `-` is the service's own URL, where the revision with most of the traffic answers.
     pub fn visit(&mut self, tag: &str) -> u16 {
         self.settle();
-        let tagged = self.applied.iter().find(|target| target["tag"] == json!(tag));
+        let tagged = match tag {
+            "-" => self.applied.iter().max_by_key(|target| target["percent"].as_u64().unwrap_or(0)),
+            _ => self.applied.iter().find(|target| target["tag"] == json!(tag)),
+        };
         let Some(revision) = tagged.map(|target| self.resolve(target)) else { return 404 };
         let now = self.clock.now();
         let (visits, last) = self.visits.entry(revision.clone()).or_default();
@@ -218,7 +222,11 @@ impl Running {
         let mut shown = self.document.clone();
         shown["metadata"]["resourceVersion"] = json!(self.resource_version());
         shown["metadata"]["generation"] = json!(self.generation);
-        let url = format!("https://{}-x7kq3abcda-an.a.run.app", self.service.name);
+        let name = &self.service.name;
+        let url = self
+            .tags_lead_to
+            .as_ref()
+            .map_or(format!("https://{name}-x7kq3abcda-an.a.run.app"), |base| format!("{base}/app/{name}/-"));
         shown["status"] = json!({
             "observedGeneration": self.generation - u64::from(reconciling),
             "conditions": self.conditions(reconciling),

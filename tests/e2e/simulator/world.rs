@@ -1,6 +1,6 @@
 //! Everything that the fakes share, behind one lock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -74,32 +74,6 @@ impl World {
         for running in &mut self.services {
             shift_times(&mut running.document, by);
         }
-    }
-
-    /// Incidents that moved a service's traffic more than once, and moves to a revision that is not older.
-    pub fn broken_promises(&mut self) -> Vec<String> {
-        let mut moves = HashMap::new();
-        let mut broken = Vec::new();
-        for write in self.writes.clone().iter().filter(|write| write.moved_traffic()) {
-            *moves.entry((write.service.clone(), write.incident())).or_insert(0) += 1;
-            broken.extend(self.forwards(write));
-        }
-        let repeated = moves.into_iter().filter(|(_, count)| *count > 1);
-        broken.extend(repeated.map(|((service, incident), count)| {
-            format!("{service}: the incident {incident:?} moved traffic {count} times")
-        }));
-        broken
-    }
-
-    fn forwards(&mut self, write: &Write) -> Option<String> {
-        let running = self.service(&write.service);
-        let created = |name: &String| running.revision(name).map(|revision| revision.created);
-        let share = |split: &super::running::Split, name: &String| split.get(name).copied().unwrap_or(0);
-        let gained = write.after.keys().filter(|name| share(&write.after, name) > share(&write.before, name));
-        let mut pairs = gained.flat_map(|new| write.before.keys().map(move |old| (old, new)));
-        let lost = |old: &String| share(&write.before, old) > share(&write.after, old);
-        let (old, new) = pairs.find(|(old, new)| lost(old) && created(new) >= created(old))?;
-        Some(format!("{}: traffic moved from {old} to {new}, which is not older", write.service))
     }
 }
 

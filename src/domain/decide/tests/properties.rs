@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::alert::{IncidentState, Signal};
 use crate::domain::decision::{Decision, Outcome, Plan};
-use crate::domain::policy::{Mode, SchemaRule};
+use crate::domain::policy::{Mode, SchemaRule, Strategy};
 use crate::domain::record::Phase;
 
 use super::world::{DAY, HOUR, World, name};
@@ -112,6 +112,8 @@ fn random(dice: &mut Dice) -> World {
         Signal::Other,
     ]);
     let (observe, allow, warning) = (dice.chance(10), dice.chance(50), dice.chance(30));
+    let gradual = dice.chance(50);
+    world.comes_back = dice.chance(80);
     let (closed, most) = (dice.chance(3), dice.of(&[1, 3]));
     world
         .signal(signal)
@@ -125,6 +127,7 @@ fn random(dice: &mut Dice) -> World {
             rules.schema = if allow { SchemaRule::Allow } else { SchemaRule::Block };
             rules.warning = warning.then_some(0.02);
             rules.max_rollbacks_per_day = most;
+            rules.strategy = if gradual { Strategy::Gradual } else { Strategy::Immediate };
         })
 }
 
@@ -178,6 +181,10 @@ fn holds(world: &World, decision: &Decision) -> Result<(), String> {
     decision.plan.as_ref().map_or(Ok(()), |plan| sound(world, plan))
 }
 
+fn acts_gradually(world: &World) -> bool {
+    world.comes_back && world.policy.services.values().all(|rules| rules.strategy == Strategy::Gradual)
+}
+
 /// Only backwards, only to health, and only the culprit's share.
 fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     let need = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
@@ -198,7 +205,13 @@ fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     let sum = |split: &BTreeMap<String, u8>| split.values().map(|percent| u32::from(*percent)).sum::<u32>();
     need(sum(&from) == 100 && sum(&to) == 100, "the splits sum to 100")?;
     need(from.get(&culprit.name).is_some_and(|share| *share > 0), "the culprit takes traffic")?;
-    need(!to.contains_key(&culprit.name), "the culprit loses all of it")?;
+    let end = map(&plan.end());
+    need(!end.contains_key(&culprit.name), "in the end the culprit loses all of it")?;
+    need(sum(&end) == 100, "which sums to 100 as well")?;
+    need(plan.step == 100 || acts_gradually(world), "in steps only by the policy, and with a queue")?;
+    need((to == end) == (plan.step == 100), "one step moves all of it, and the first of several does not")?;
+    let share = |split: &BTreeMap<String, u8>| split.get(&culprit.name).copied().unwrap_or(0);
+    need(share(&to) < share(&from), "something moves")?;
     let others = |split: &BTreeMap<String, u8>| {
         split
             .iter()

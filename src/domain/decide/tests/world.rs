@@ -48,6 +48,7 @@ pub(super) struct World {
     pub(super) record: Result<Record, String>,
     pub(super) told: bool,
     pub(super) deadline_passed: bool,
+    pub(super) comes_back: bool,
     pub(super) probes: Vec<Probed>,
     errors: Counts,
     slow: Counts,
@@ -93,6 +94,7 @@ impl World {
             record: Ok(Record::default()),
             told: false,
             deadline_passed: false,
+            comes_back: true,
             probes: Vec::new(),
             errors: Counts::new(),
             slow: Counts::new(),
@@ -197,13 +199,17 @@ impl World {
         let rollback = Rollback {
             id: format!("id-{minutes}"),
             incident: incident.into(),
+            alerted: None,
             at: ago(minutes),
+            moved: None,
             culprit: culprit.into(),
             from: vec![Share { revision: culprit.into(), percent: 100 }],
+            latest: 0,
             target: target.into(),
             step: 100,
             phase: Phase::Told,
             reason: "critical".into(),
+            why: None,
         };
         let bad = Quarantined { revision: culprit.into(), digest, commit: None, at: ago(minutes) };
         self.record(|record| {

@@ -1,0 +1,333 @@
+//! A rollback is looked at again: what the look finds and what follows is the domain's to say; here it is done.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::sleep;
+
+use super::task::{Task, What, check_task, next_task};
+use crate::clients::cloud_run::ServiceDocument;
+use crate::clients::google::CallError;
+use crate::domain::afterwards::{self, Action, Finding, Found, Look, MOST_LOOKS, NEXT_LOOK, View};
+use crate::domain::alert::{Alert, Signal};
+use crate::domain::decision::Decision;
+use crate::domain::evidence::{Axis, Judgement};
+use crate::domain::policy::Rules;
+use crate::domain::record::{Phase, Rollback};
+use crate::domain::service::{Destination, ServiceName};
+use crate::domain::steps;
+use crate::notice::{self, Afterwards, figures};
+use crate::record_json;
+use crate::respond::observe::{Course, Followed, stepped};
+use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
+
+/// A rollback under a look.
+struct Due<'a> {
+    task: &'a Task,
+    rollback: Rollback,
+    document: ServiceDocument,
+    rules: &'a Rules,
+    case: Case<'a>,
+    found: Found,
+    /// The phase that follows.
+    phase: Phase,
+}
+
+/// What a look came to: a sentence, or one why the task has to come again; with an error where a call failed.
+type Done = Result<Result<String, String>, CallError>;
+
+impl Runback {
+    /// Looks at a rollback and does what is due, anew as often as somebody else changes the service meanwhile.
+    pub(super) async fn look_after(
+        &self,
+        task: &Task,
+        (id, axis): (&str, Axis),
+        name: &ServiceName,
+        rules: &Rules,
+        received: Received,
+    ) -> Result<String, String> {
+        let mut announced = false;
+        for _ in 0..MOST_LOOKS_AT_ONCE {
+            match self.look_once(task, (id, axis), name, rules, received, &mut announced).await {
+                Ok(Some(done)) => return done,
+                Ok(None) => {}
+                Err(CallError::Conflict(why)) => {
+                    tracing::warn!(%why, rollback = id, "the service changed while it was judged; looking again");
+                }
+                Err(CallError::Unavailable(why))
+                    if tokio::time::Instant::now() + TELL < received.deadline() =>
+                {
+                    tracing::warn!(%why, rollback = id, "a call was lost; reading what became of it");
+                    sleep(Duration::from_millis(200)).await;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Err("the service keeps changing".into())
+    }
+
+    /// One look. Nothing: it has to be looked at once more, now.
+    async fn look_once(
+        &self,
+        task: &Task,
+        (id, axis): (&str, Axis),
+        name: &ServiceName,
+        rules: &Rules,
+        received: Received,
+        announced: &mut bool,
+    ) -> Result<Option<Result<String, String>>, CallError> {
+        let deadline = received.deadline();
+        let document = self.cloud_run.service(name, deadline - TELL).await?;
+        let record = record_json::parse(document.record.as_deref());
+        let Some(rollback) = record.ok().and_then(|record| record.rollbacks.into_iter().next()) else {
+            return Ok(Some(Ok("nothing: the record cannot be read or is empty".into())));
+        };
+        if rollback.id != id {
+            return Ok(Some(Ok(format!("nothing: {id} is over"))));
+        }
+        let told = *announced
+            || match task.told(&rollback) {
+                Some(true) => true,
+                // That it exists itself is no sign that people know.
+                Some(false) if task.is_step() => {
+                    rollback.phase != Phase::Switching || self.memory.told(&next_task(&rollback, rules))
+                }
+                _ => self.is_told(&rollback, rules, deadline - TELL).await,
+            };
+        let last_look = task.look() >= MOST_LOOKS;
+        let service = &document.service;
+        let now = received.time();
+        let mut view = View { rollback: &rollback, service, rules, told, last_look, now, evidence: None };
+        let goes_on = task.goes_on(&rollback);
+        let mut look = afterwards::find(&view);
+        let evidence;
+        if look == Look::ReadEvidence {
+            if !goes_on || afterwards::next(&rollback.phase, Finding::Early).is_none() {
+                return Ok(Some(Ok(format!("nothing: {id} has gone on"))));
+            }
+            evidence = self.monitoring.evidence(name, axis, rules, now, deadline - TELL).await;
+            view.evidence = Some(&evidence);
+            look = afterwards::find(&view);
+        }
+        let Look::Found(found) = look else { unreachable!("the evidence has been read") };
+        let Some((phase, action)) = afterwards::next(&rollback.phase, found.finding) else {
+            return Ok(Some(Ok(format!("nothing: {id} is over"))));
+        };
+        tracing::info!(rollback = id, finding = found.finding.word(), step = rollback.step, "{action:?}");
+
+        let alert = self.memory.story(id).map_or_else(|| known_by(&rollback, axis), |(_, alert)| alert);
+        let case = Case::later(&alert, received, false);
+        let due = Due { task, rollback, document, rules, case, found, phase };
+        let done = match action {
+            Action::Record => self.record_end(&due).await,
+            Action::ComeAgain if goes_on => Ok(Err(format!("{}: it has to wait", due.found.finding.word()))),
+            Action::ComeAgain => Ok(Ok(format!("nothing: {id} has gone on"))),
+            Action::Watch if goes_on => Ok(Err("the status does not show the switch yet".into())),
+            Action::Watch => Ok(self.watch_on(&due).await),
+            Action::Announce => {
+                *announced = true;
+                return self.announce_late(due, goes_on).await;
+            }
+            Action::Step | Action::StepToTheEnd => self.step(due, action == Action::StepToTheEnd).await,
+            Action::Restore => return self.restore(due).await,
+            Action::LookAgain => self.look_again(&due).await,
+            Action::Report => self.report_end(&due).await,
+        };
+        done.map(Some)
+    }
+
+    /// The last write has arrived and nobody knows, because it took long, Slack was down or a process died.
+    async fn announce_late(
+        &self,
+        due: Due<'_>,
+        goes_on: bool,
+    ) -> Result<Option<Result<String, String>>, CallError> {
+        let Due { task, rollback, document, case, .. } = due;
+        let name = document.service.name.clone();
+        let story = self.memory.story(&rollback.id);
+        let late = story.is_none();
+        let untold = task.is_step() && task.told(&rollback) == Some(false);
+        let decision =
+            story.map_or_else(|| Decision::resumed(&name, rollback.clone()), |(decision, _)| decision);
+        let (thread, id) = (task.thread.clone(), rollback.id.clone());
+        let course = Course { decision: &decision, rollback, document, thread, patient: false, late, untold };
+        Ok(match self.follow(&case, course).await {
+            Followed::Done(false) if !task.is_step() => {
+                Some(Err("Slack could not be told of the rollback".into()))
+            }
+            // Slack's failure does not hold up a step.
+            Followed::Done(_) if goes_on => None,
+            Followed::Done(_) => Some(Ok(format!("people have been told of {id}"))),
+            Followed::OnItsWay(why) | Followed::Again(why) => Some(Err(why)),
+        })
+    }
+
+    /// The next step: one write, and what follows from it.
+    async fn step(&self, due: Due<'_>, to_the_end: bool) -> Done {
+        let Due { task, rollback, document, rules, case, found, .. } = due;
+        let next = steps::next(rules, rollback.share(), rollback.step);
+        let step = if to_the_end { steps::ALL } else { next };
+        let why = why_step(&found, &rollback, step);
+        let mut changed = stepped(&case, &rollback, step, why);
+        if to_the_end {
+            changed.reason = crate::domain::decision::Reason::Critical.code().into();
+        }
+        let document = self.go_on(&document, &changed, case.received.deadline() - TELL).await?;
+        tracing::warn!(rollback = rollback.id, step, "a further step is written");
+        let decision = Decision::resumed(&document.service.name, changed.clone());
+        let (name, thread) = (document.service.name.clone(), task.thread.clone());
+        let course = Course {
+            decision: &decision,
+            rollback: changed.clone(),
+            document,
+            thread: thread.clone(),
+            patient: true,
+            late: false,
+            untold: false,
+        };
+        Ok(match self.follow(&case, course).await {
+            Followed::Done(_) => Ok(format!("{}: {step} % of the culprit's share has moved", rollback.id)),
+            Followed::OnItsWay(_) => self
+                .keep_watching(&case, &name, &changed, 1, thread)
+                .await
+                .map(|()| format!("{}: {step} % is written and watched", rollback.id)),
+            Followed::Again(why) => Err(why),
+        })
+    }
+
+    /// The previous split again: one write. The next look tells that it has arrived.
+    async fn restore(&self, due: Due<'_>) -> Result<Option<Result<String, String>>, CallError> {
+        let Due { rollback, document, case, found, phase, .. } = due;
+        let why = Some(match found.culprit {
+            Some(culprit) if rollback.step < steps::ALL => {
+                format!("{}; against {} of the other", figures(found.target), figures(Some(culprit)))
+            }
+            _ => figures(found.target),
+        });
+        let moved = Some(case.received.time());
+        let changed = Rollback { phase, moved, why, ..rollback };
+        let until = case.received.deadline() - TELL;
+        let mut written = self.go_on(&document, &changed, until).await?;
+        tracing::warn!(rollback = changed.id, "the previous split is written again");
+        self.arrival(&case, &changed, &mut written, false, Some(until)).await;
+        Ok(None)
+    }
+
+    async fn watch_on(&self, due: &Due<'_>) -> Result<String, String> {
+        let Due { task, rollback, document, case, .. } = due;
+        let look = if let What::Watch(watch) = &task.what { watch.look + 1 } else { 1 };
+        let thread = task.thread.clone();
+        self.keep_watching(case, &document.service.name, rollback, look, thread).await?;
+        Ok(format!("{} has not arrived yet; watched on", rollback.id))
+    }
+
+    async fn look_again(&self, due: &Due<'_>) -> Done {
+        let Due { task, rollback, document, case, phase, .. } = due;
+        let Some(tasks) = &self.tasks else { return Ok(Ok("nothing: there is no queue".into())) };
+        let (look, axis) = (task.look() + 1, task.rollback().map_or(Axis::Errors, |(_, axis)| axis));
+        let next = Task::check(&document.service.name, rollback, axis, look, true, task.thread.clone());
+        let (time, deadline) = (case.received.time(), case.received.deadline());
+        tasks.create(&check_task(rollback, look), &next.body(), time + NEXT_LOOK, deadline).await?;
+        // This task's name will be gone, and with it the sign that people were told.
+        if rollback.phase != *phase {
+            self.record_phase(document, rollback, phase.clone(), deadline).await?;
+        }
+        Ok(Ok(format!("too few requests since the switch: look {look} follows")))
+    }
+
+    async fn record_end(&self, due: &Due<'_>) -> Done {
+        let Due { rollback, document, case, phase, .. } = due;
+        self.record_phase(document, rollback, phase.clone(), case.received.deadline()).await?;
+        Ok(Ok(format!("nothing to judge: somebody else has moved the traffic since {}", rollback.id)))
+    }
+
+    async fn report_end(&self, due: &Due<'_>) -> Done {
+        let Due { task, rollback, document, case, found, .. } = due;
+        let ended = match found.finding {
+            Finding::Interrupted => Afterwards::Overruled,
+            Finding::NotArrived => Afterwards::NotArrived,
+            Finding::Arrived => Afterwards::Restored,
+            Finding::Forbidden => Afterwards::Forbidden,
+            Finding::Worse => Afterwards::Halted,
+            Finding::Healthy => Afterwards::Recovered,
+            Finding::Failing => Afterwards::NotHelped,
+            _ => Afterwards::Unjudged,
+        };
+        let judged = (found.target, found.culprit);
+        Ok(self.report(document, rollback, ended, judged, task.thread.as_deref(), case.received).await)
+    }
+}
+
+impl Runback {
+    /// Tells how a rollback ended, then records it: who finds it recorded does not tell again.
+    pub(in crate::respond) async fn report(
+        &self,
+        document: &ServiceDocument,
+        rollback: &Rollback,
+        ended: Afterwards,
+        (target, culprit): (Option<Judgement>, Option<Judgement>),
+        thread: Option<&str>,
+        received: Received,
+    ) -> Result<String, String> {
+        let message = self.verdict_on(document, rollback, ended, target, culprit, received.time());
+        let news = (rollback.id.as_str(), ended.code());
+        if !self.tell_once(news, || &message, thread, received.deadline()).await {
+            return Err("Slack could not be told".into());
+        }
+        self.record_phase(document, rollback, ended.phase(), received.deadline())
+            .await
+            .map_err(|error| error.to_string())?;
+        tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);
+        Ok(message.text)
+    }
+
+    /// The message of how a rollback ended.
+    pub(in crate::respond) fn verdict_on(
+        &self,
+        document: &ServiceDocument,
+        rollback: &Rollback,
+        ended: Afterwards,
+        target: Option<Judgement>,
+        culprit: Option<Judgement>,
+        now: DateTime<Utc>,
+    ) -> notice::Message {
+        let service = &document.service;
+        let latest = |target: &crate::domain::service::TrafficTarget| {
+            target.to == Destination::Latest && target.percent > 0
+        };
+        notice::verdict(&notice::Verdict {
+            service: &service.name,
+            rollback,
+            ended,
+            target,
+            culprit,
+            trouble: service.trouble.as_deref(),
+            follows_latest: service.spec_traffic.iter().any(latest),
+            now,
+        })
+    }
+}
+
+/// What people are to know about a step; nothing where it went as announced.
+fn why_step(found: &Found, rollback: &Rollback, step: u8) -> Option<String> {
+    let Rollback { culprit, target, .. } = rollback;
+    match found.finding {
+        Finding::Critical => Some(format!(
+            "All of it at once, because {culprit} has become critical: {}",
+            figures(found.culprit)
+        )),
+        Finding::Blind => {
+            Some(format!("{step} % without a look at {target}: Cloud Monitoring cannot be read"))
+        }
+        _ if step >= steps::ALL => {
+            Some(format!("Since the step before, of {target} {}", figures(found.target)))
+        }
+        _ => None,
+    }
+}
+
+/// The alert of which only the record still tells.
+fn known_by(rollback: &Rollback, axis: Axis) -> Alert {
+    let signal = if axis == Axis::Slowness { Signal::Latency } else { Signal::Errors };
+    Alert { signal, ..Alert::known_by(&rollback.incident) }
+}

@@ -1,0 +1,90 @@
+//! What is due later: Cloud Tasks calls back, and a rollback is looked at again, or an alert is judged again.
+//!
+//! A task may come twice, early, a day late or for a rollback that another one has overtaken. So its body only says
+//! what to look at; what is due is read from the service and its record.
+
+mod due;
+mod task;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Case, Ending, Received, Runback};
+use crate::domain::alert::{Alert, IncidentState, Signal};
+use crate::domain::service::ServiceName;
+use task::What;
+pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
+
+/// An alert that nothing could be told of is judged once more after this long: Monitoring sends it only once, and what
+/// has failed for four of ten minutes when it comes may have failed for nine by then.
+pub(super) const ONCE_MORE: Duration = Duration::from_secs(5 * 60);
+
+/// A warning is judged again after this long (the users' handbook: to be decided within 30 minutes).
+pub(super) const DEADLINE: Duration = Duration::from_secs(30 * 60);
+
+impl Runback {
+    /// Does what is due, or nothing. The text says what was done.
+    ///
+    /// # Errors
+    /// With a sentence, when the task has to come again.
+    pub async fn follow_up(&self, body: &[u8], received: Received) -> Result<String, String> {
+        let Ok(task) = serde_json::from_slice::<Task>(body) else {
+            return Ok("nothing: the task's body cannot be read".into());
+        };
+        let name = task.service();
+        let Some(rules) = self.policy.services.get(&name) else {
+            return Ok(format!("nothing: {name} is not guarded"));
+        };
+        if let Some((rollback, axis)) = task.rollback() {
+            let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                return Err(format!("alerts on {name} are still being handled"));
+            };
+            let done = self.look_after(&task, (rollback, axis), &name, rules, received).await?;
+            self.look_after_pin(&name, task.thread.as_deref(), received).await;
+            return Ok(done);
+        }
+        let (incident, revision, slowness, deadline, watched) = match &task.what {
+            What::Judge { incident, revision, slowness, deadline, watched } => {
+                (incident, revision, slowness, deadline, watched)
+            }
+            What::Deploy(look) => return self.look_at(&name, look, received).await,
+            What::Settle(settle) => return self.settle(&name, settle, received).await,
+            What::Pin(pin) => {
+                let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                    return Err(format!("alerts on {name} are still being handled"));
+                };
+                return self.daily(&name, pin, task.thread.as_deref(), received).await;
+            }
+            What::Check(_) | What::Step(_) | What::Watch(_) => {
+                return Ok("nothing: the task is about no alert".into());
+            }
+        };
+        let signal = match (slowness, watched) {
+            (true, _) => Signal::Latency,
+            (false, true) => Signal::Deploy,
+            (false, false) => Signal::Errors,
+        };
+        let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
+        let case = Case::later(&alert, received, *deadline);
+        match self.answer(&case).await {
+            Ending::Decided(decision) => Ok(decision.to_string()),
+            Ending::Later(why) => Err(why),
+        }
+    }
+}
+
+/// The alert that a task is about, as far as judging it again needs it.
+pub(super) fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
+    let mut labels = BTreeMap::from([
+        ("project_id".to_owned(), name.project.clone()),
+        ("location".to_owned(), name.region.clone()),
+        ("service_name".to_owned(), name.service.clone()),
+    ]);
+    labels.extend(revision.map(|revision| ("revision_name".to_owned(), revision.to_owned())));
+    Alert {
+        state: IncidentState::Open,
+        resource_type: "cloud_run_revision".into(),
+        resource_labels: labels,
+        ..Alert::known_by(incident)
+    }
+}

@@ -1,0 +1,221 @@
+//! Tasks: what Cloud Tasks is asked to call back with, and under which name.
+//!
+//! A body says only what to look at, and holds no times: what is due is read from the service and its record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::alert::{Alert, Signal};
+use crate::domain::evidence::Axis;
+use crate::domain::policy::Rules;
+use crate::domain::record::{Phase, Rollback};
+use crate::domain::service::ServiceName;
+use crate::domain::steps;
+use crate::respond::pins::Pin;
+use crate::respond::watch::{Look, Settle};
+
+/// A task's body.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::respond) struct Task {
+    project: String,
+    region: String,
+    service: String,
+    /// The Slack message to answer to, where there is one.
+    pub(super) thread: Option<String>,
+    #[serde(flatten)]
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub(super) enum What {
+    /// Judge a rollback's target.
+    Check(Check),
+    /// Take a gradual rollback's next step.
+    Step(Step),
+    /// See whether the last write has arrived.
+    Watch(Watch),
+    /// Judge an alert again: a warning whose patience is over, or one that came too early to tell.
+    Judge {
+        incident: String,
+        revision: Option<String>,
+        slowness: bool,
+        deadline: bool,
+        /// Whether there is no alert, only a deploy that was watched.
+        #[serde(default)]
+        watched: bool,
+    },
+    /// Look at a deploy that is watched.
+    Deploy(Look),
+    /// Look whether a change has been rolled out, and what there is to watch then.
+    Settle(Settle),
+    /// Look after a service that is pinned.
+    Pin(Pin),
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Check {
+    pub(super) rollback: String,
+    pub(super) look: u32,
+    /// Whether the incident is about slow requests.
+    pub(super) slowness: bool,
+    /// Whether people had been told of the rollback when the task was made.
+    pub(super) told: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Step {
+    pub(super) rollback: String,
+    /// The step that was due next when the task was made.
+    pub(super) percent: u8,
+    pub(super) slowness: bool,
+    pub(super) told: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Watch {
+    pub(super) rollback: String,
+    pub(super) look: u32,
+    pub(super) slowness: bool,
+}
+
+impl Task {
+    fn on(name: &ServiceName, thread: Option<String>, what: What) -> Self {
+        let ServiceName { project, region, service } = name.clone();
+        Self { project, region, service, thread, what }
+    }
+
+    /// The look at the target that is to come so many looks after everything has moved. `told`: people know of it.
+    pub(in crate::respond) fn check(
+        name: &ServiceName,
+        rollback: &Rollback,
+        axis: Axis,
+        look: u32,
+        told: bool,
+        thread: Option<String>,
+    ) -> Self {
+        let (rollback, slowness) = (rollback.id.clone(), axis == Axis::Slowness);
+        Self::on(name, thread, What::Check(Check { rollback, look, slowness, told }))
+    }
+
+    /// The step after the one that was written last.
+    pub(in crate::respond) fn step(
+        name: &ServiceName,
+        rollback: &Rollback,
+        axis: Axis,
+        percent: u8,
+        told: bool,
+        thread: Option<String>,
+    ) -> Self {
+        let (rollback, slowness) = (rollback.id.clone(), axis == Axis::Slowness);
+        Self::on(name, thread, What::Step(Step { rollback, percent, slowness, told }))
+    }
+
+    /// Watching on for a write that takes long to arrive.
+    pub(in crate::respond) fn watch(
+        name: &ServiceName,
+        rollback: &Rollback,
+        axis: Axis,
+        look: u32,
+        thread: Option<String>,
+    ) -> Self {
+        let (rollback, slowness) = (rollback.id.clone(), axis == Axis::Slowness);
+        Self::on(name, thread, What::Watch(Watch { rollback, look, slowness }))
+    }
+
+    /// A second judgement; with `deadline`, the end of a warning's patience.
+    pub(in crate::respond) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
+        let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
+        let slowness = alert.signal == Signal::Latency;
+        let watched = alert.signal == Signal::Deploy;
+        Self::on(name, None, What::Judge { incident, revision, slowness, deadline, watched })
+    }
+
+    /// A look at a deploy.
+    pub(in crate::respond) fn deploy(name: &ServiceName, look: Look) -> Self {
+        Self::on(name, None, What::Deploy(look))
+    }
+
+    /// A look whether a change has been rolled out.
+    pub(in crate::respond) fn settle(name: &ServiceName, settle: Settle) -> Self {
+        Self::on(name, None, What::Settle(settle))
+    }
+
+    /// The daily look at a pinned service.
+    pub(in crate::respond) fn pin(name: &ServiceName, thread: Option<&str>, pin: Pin) -> Self {
+        Self::on(name, thread.map(str::to_owned), What::Pin(pin))
+    }
+
+    /// As it travels.
+    pub(in crate::respond) fn body(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn service(&self) -> ServiceName {
+        let Self { project, region, service, .. } = self.clone();
+        ServiceName { project, region, service }
+    }
+
+    /// The rollback that it is about, and whether that is about slow requests.
+    pub(super) fn rollback(&self) -> Option<(&str, Axis)> {
+        let (rollback, slowness) = match &self.what {
+            What::Check(check) => (&check.rollback, check.slowness),
+            What::Step(step) => (&step.rollback, step.slowness),
+            What::Watch(watch) => (&watch.rollback, watch.slowness),
+            What::Judge { .. } | What::Deploy(_) | What::Settle(_) | What::Pin(_) => return None,
+        };
+        Some((rollback, if slowness { Axis::Slowness } else { Axis::Errors }))
+    }
+
+    /// Whether it is this task's turn to do what comes after the last write: to judge it, or to make the next one.
+    pub(super) fn goes_on(&self, rollback: &Rollback) -> bool {
+        match &self.what {
+            What::Check(_) => rollback.step >= steps::ALL,
+            What::Step(step) => step.percent > rollback.step,
+            _ => false,
+        }
+    }
+
+    /// Whether people knew of the last write when the task was made, where it can know.
+    pub(super) fn told(&self, rollback: &Rollback) -> Option<bool> {
+        match &self.what {
+            What::Check(check) => Some(check.told),
+            What::Step(step) if self.goes_on(rollback) => Some(step.told),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_step(&self) -> bool {
+        matches!(self.what, What::Step(_))
+    }
+
+    /// How many looks it has been.
+    pub(super) fn look(&self) -> u32 {
+        match &self.what {
+            What::Check(check) => check.look,
+            What::Watch(watch) => watch.look,
+            _ => 0,
+        }
+    }
+}
+
+/// The name of a check after a rollback: 1 is the first, 0 the first one of which people have not been told.
+pub(in crate::respond) fn check_task(rollback: &Rollback, number: u32) -> String {
+    format!("{}-check-{number}", rollback.id)
+}
+
+pub(in crate::respond) fn step_task(rollback: &Rollback, percent: u8) -> String {
+    format!("{}-step-{percent}", rollback.id)
+}
+
+pub(in crate::respond) fn watch_task(rollback: &Rollback, number: u32) -> String {
+    let what = if rollback.phase == Phase::Restoring { "back".to_owned() } else { rollback.step.to_string() };
+    format!("{}-watch-{what}-{number}", rollback.id)
+}
+
+/// The task that is planned once people know of the last write. That it exists says that they do.
+pub(in crate::respond) fn next_task(rollback: &Rollback, rules: &Rules) -> String {
+    match rollback.step {
+        steps::ALL => check_task(rollback, 1),
+        step => step_task(rollback, steps::next(rules, rollback.share(), step)),
+    }
+}

@@ -1,0 +1,316 @@
+//! After a write: watching until the status shows it, telling people, and planning what comes next.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::follow_up::{Task, check_task, next_task, step_task, watch_task};
+use super::{Case, OWNED_FOR, Runback, TELL};
+use crate::clients::cloud_run::ServiceDocument;
+use crate::clients::google::CallError;
+use crate::clients::slack::Posted;
+use crate::domain::afterwards::{ARRIVES_WITHIN, FIRST_LOOK};
+use crate::domain::decide::axis_of;
+use crate::domain::decision::Decision;
+use crate::domain::policy::Rules;
+use crate::domain::probe::Probed;
+use crate::domain::record::{Phase, Rollback};
+use crate::domain::steps;
+use crate::notice::{self, Afterwards, Ahead, Arrival, Notice};
+use crate::record_json;
+
+/// Between two looks at a write that takes long to arrive.
+const WATCH_AGAIN: Duration = Duration::from_secs(15);
+
+/// A write that is to be seen, told of and continued.
+pub(super) struct Course<'a> {
+    /// What led to it, as far as it is known.
+    pub(super) decision: &'a Decision,
+    /// The rollback as it was written.
+    pub(super) rollback: Rollback,
+    /// The service since.
+    pub(super) document: ServiceDocument,
+    /// The Slack message to answer to, where there is one.
+    pub(super) thread: Option<String>,
+    /// Whether to wait for the status; else one look is enough.
+    pub(super) patient: bool,
+    /// Whether people hear of it later than they should have.
+    pub(super) late: bool,
+    /// Whether it is certain that nobody has told people yet.
+    pub(super) untold: bool,
+}
+
+/// What came of watching.
+pub(super) enum Followed {
+    /// It is seen and told of, and what comes next is planned. False: people could not be told.
+    Done(bool),
+    /// The status does not show it yet; what Cloud Run's conditions say.
+    OnItsWay(String),
+    /// It has to be looked at again, for this reason.
+    Again(String),
+}
+
+impl Runback {
+    /// Watches until the status shows the last write, then tells, and plans what comes next.
+    pub(super) async fn follow(&self, case: &Case<'_>, course: Course<'_>) -> Followed {
+        let Course { decision, mut rollback, mut document, thread, patient, late, untold } = course;
+        let rules = self.policy.services.get(&document.service.name).cloned().unwrap_or_default();
+        let until = case.received.deadline() - TELL;
+        loop {
+            let wait = patient.then_some(until);
+            let Some(arrival) = self.arrival(case, &rollback, &mut document, late, wait).await else {
+                let trouble = document.service.trouble.as_deref();
+                return Followed::OnItsWay(trouble.unwrap_or("no condition says why").to_owned());
+            };
+            // Another process may have taken the rollback over while the status took its time.
+            if !untold && case.received.time() - rollback.last_write() > OWNED_FOR {
+                let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
+                let now = record.rollbacks.iter().find(|entry| entry.id == rollback.id).unwrap_or(&rollback);
+                if self.is_told(now, &rules, until).await {
+                    return Followed::Done(true);
+                }
+            }
+            let lost = match &arrival {
+                Arrival::Overruled => Some(Phase::Overruled),
+                Arrival::NotYet { .. } => Some(Phase::NotArrived),
+                _ => None,
+            };
+            let told = self.announce(case, decision, &rollback, &document, &rules, arrival, &thread).await;
+            let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
+            if let Some(phase) = lost {
+                let known = told.is_some();
+                if known && let Err(error) = self.record_phase(&document, &rollback, phase, deadline).await {
+                    tracing::warn!(%error, rollback = rollback.id, "how the rollback ended cannot be recorded");
+                }
+                // Should nobody know, the task tells.
+                if !known {
+                    self.plan_check(case, &rollback, &document, None, deadline).await;
+                }
+                return Followed::Done(known);
+            }
+            let known = told.is_some();
+            let thread = told.and_then(|posted| posted.ts).or(thread.clone());
+            if rollback.step >= steps::ALL {
+                let posted = known.then_some(Posted { ts: thread });
+                self.plan_check(case, &rollback, &document, posted, deadline).await;
+                return Followed::Done(known);
+            }
+            let Err(why) = self.plan_step(case, &rollback, &document, &rules, known, thread, deadline).await
+            else {
+                return Followed::Done(known);
+            };
+            // Nobody would come back for the next step, and a rollback that stays half-way helps nobody.
+            tracing::error!(%why, rollback = rollback.id, "the next step cannot be planned; moving all traffic now");
+            let why = format!("All of it at once, because the task queue refuses the next step ({why})");
+            let all = stepped(case, &rollback, steps::ALL, Some(why));
+            match self.go_on(&document, &all, deadline).await {
+                Ok(written) => (rollback, document) = (all, written),
+                Err(error) => {
+                    return Followed::Again(format!("the rest of the traffic cannot be moved: {error}"));
+                }
+            }
+        }
+    }
+
+    /// What the status shows of the last write; nothing while it is on its way. Without `until` it is looked at once.
+    pub(super) async fn arrival(
+        &self,
+        case: &Case<'_>,
+        rollback: &Rollback,
+        document: &mut ServiceDocument,
+        late: bool,
+        until: Option<Instant>,
+    ) -> Option<Arrival> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let service = &document.service;
+            let since = case.received.time() - rollback.last_write();
+            if rollback.has_arrived(service) {
+                let written = since.to_std().unwrap_or_default();
+                let after = case.received.instant.elapsed().max(written);
+                let millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                let Rollback { id, target, step, .. } = rollback;
+                tracing::info!(rollback = id, step, millis, "the status shows the traffic at {target}");
+                return Some(if late { Arrival::Resumed } else { Arrival::Arrived { after } });
+            }
+            if !rollback.is_wanted(service) {
+                return Some(Arrival::Overruled);
+            }
+            if since > ARRIVES_WITHIN {
+                return Some(Arrival::NotYet { trouble: service.trouble.clone() });
+            }
+            let until = until.filter(|until| Instant::now() + pause < *until)?;
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+            match self.cloud_run.service(&service.name, until).await {
+                Ok(read) => *document = read,
+                Err(error) => {
+                    tracing::warn!(%error, "the service cannot be read while waiting for the switch")
+                }
+            }
+        }
+    }
+
+    /// Tells people of the last write. Of a step in the middle there is nothing to tell: they know the plan.
+    #[expect(clippy::too_many_arguments, reason = "what a message is made of")]
+    async fn announce(
+        &self,
+        case: &Case<'_>,
+        decision: &Decision,
+        rollback: &Rollback,
+        document: &ServiceDocument,
+        rules: &Rules,
+        arrival: Arrival,
+        thread: &Option<String>,
+    ) -> Option<Posted> {
+        let (service, now) = (&document.service, case.received.time());
+        let deadline = case.received.deadline();
+        let arrived = matches!(arrival, Arrival::Arrived { .. } | Arrival::Resumed);
+        let further = rollback.moved.is_some();
+        if further && arrived && rollback.step < steps::ALL && rollback.why.is_none() {
+            return Some(Posted { ts: thread.clone() });
+        }
+        let probed = if arrived { self.probe_service(case, rollback, service, rules).await } else { None };
+        let ahead = self.ahead(rollback, rules);
+        let message = if further {
+            let ended = match arrival {
+                Arrival::Overruled => Some(Afterwards::Overruled),
+                Arrival::NotYet { .. } => Some(Afterwards::NotArrived),
+                _ => None,
+            };
+            match ended {
+                Some(ended) => self.verdict_on(document, rollback, ended, None, None, now),
+                None => {
+                    let late = arrival == Arrival::Resumed;
+                    notice::last_step(&service.name, rollback, late, ahead, probed.as_ref())
+                }
+            }
+        } else {
+            let url = Some(service.url.as_str());
+            let probed = probed.as_ref();
+            notice::render(&Notice { decision, alert: case.alert, service_url: url, arrival, ahead, probed })
+        };
+        let told = self.tell(&message, thread.as_deref(), deadline).await;
+        if told.is_some() {
+            self.memory.tell(&next_task(rollback, rules));
+        }
+        told
+    }
+
+    /// What Runback does next about a rollback.
+    fn ahead(&self, rollback: &Rollback, rules: &Rules) -> Ahead {
+        match (&self.tasks, rollback.step) {
+            (None, _) => Ahead::Nothing,
+            (Some(_), steps::ALL) => Ahead::Check,
+            (Some(_), step) => {
+                Ahead::Step { percent: steps::next(rules, rollback.share(), step), wait: rules.step_interval }
+            }
+        }
+    }
+
+    /// The service itself, asked by its health path once the switch has arrived. It must not hold up the message.
+    async fn probe_service(
+        &self,
+        case: &Case<'_>,
+        rollback: &Rollback,
+        service: &crate::domain::service::Service,
+        rules: &Rules,
+    ) -> Option<Probed> {
+        let wish = crate::domain::probe::Wish {
+            revision: "the service".into(),
+            url: None,
+            path: rules.health_path.clone()?,
+            audience: service.url.clone(),
+            axis: axis_of(case.alert.signal),
+            slow: rules.slow,
+        };
+        let end = (case.received.deadline() - TELL).min(Instant::now() + Duration::from_secs(2));
+        if rollback.step < steps::ALL || service.url.is_empty() || Instant::now() + LEAST_PROBE > end {
+            return None;
+        }
+        let outcome = self.prober.probe(&wish, &service.url, end).await;
+        Some(Probed { revision: wish.revision, outcome })
+    }
+
+    /// Plans the next step. Refused twice, it does not come.
+    #[expect(clippy::too_many_arguments, reason = "what a task is made of")]
+    async fn plan_step(
+        &self,
+        case: &Case<'_>,
+        rollback: &Rollback,
+        document: &ServiceDocument,
+        rules: &Rules,
+        told: bool,
+        thread: Option<String>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let Some(tasks) = &self.tasks else { return Err(CallError::Rejected("there is no queue".into())) };
+        let percent = steps::next(rules, rollback.share(), rollback.step);
+        let axis = axis_of(case.alert.signal);
+        let body = Task::step(&document.service.name, rollback, axis, percent, told, thread).body();
+        let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
+        match tasks.create(&name, &body, due, deadline).await {
+            Err(CallError::Unavailable(_)) => tasks.create(&name, &body, due, deadline).await,
+            result => result,
+        }
+    }
+
+    /// Plans the look after everything has moved. That it is planned under its first name also says that people were
+    /// told. Without a queue the record has to say so itself.
+    async fn plan_check(
+        &self,
+        case: &Case<'_>,
+        rollback: &Rollback,
+        document: &ServiceDocument,
+        posted: Option<Posted>,
+        deadline: Instant,
+    ) {
+        let (told, service) = (posted.is_some(), &document.service.name);
+        if let Some(tasks) = &self.tasks {
+            let thread = posted.and_then(|posted| posted.ts);
+            let body =
+                Task::check(service, rollback, axis_of(case.alert.signal), 1, told, thread.clone()).body();
+            let name = check_task(rollback, u32::from(told));
+            match tasks.create(&name, &body, rollback.last_write() + FIRST_LOOK, deadline).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, rollback = rollback.id, "the rollback stands, but no later check is planned");
+                    let text = || notice::no_look_ahead(service, rollback, &error.to_string());
+                    let news = (rollback.id.as_str(), "no check");
+                    self.tell_once(news, text, thread.as_deref(), deadline).await;
+                }
+            }
+        }
+        if told && let Err(error) = self.record_phase(document, rollback, Phase::Told, deadline).await {
+            tracing::warn!(%error, rollback = rollback.id, "that people were told cannot be recorded");
+        }
+    }
+
+    /// Plans to look at a write again that takes long to arrive.
+    ///
+    /// # Errors
+    /// With a sentence, when there is no queue, or it refuses.
+    pub(super) async fn keep_watching(
+        &self,
+        case: &Case<'_>,
+        service: &crate::domain::service::ServiceName,
+        rollback: &Rollback,
+        look: u32,
+        thread: Option<String>,
+    ) -> Result<(), String> {
+        let Some(tasks) = &self.tasks else { return Err("there is no queue to watch it on".into()) };
+        let body = Task::watch(service, rollback, axis_of(case.alert.signal), look, thread).body();
+        let due = case.received.time() + WATCH_AGAIN;
+        let name = watch_task(rollback, look);
+        tasks.create(&name, &body, due, case.received.deadline()).await.map_err(|error| error.to_string())
+    }
+}
+
+/// Less than this is no time to probe in.
+const LEAST_PROBE: Duration = Duration::from_millis(300);
+
+/// The rollback after another step, as it is about to be written.
+pub(super) fn stepped(case: &Case<'_>, rollback: &Rollback, step: u8, why: Option<String>) -> Rollback {
+    let moved = Some(case.received.time());
+    Rollback { step, moved, phase: Phase::Switching, why, ..rollback.clone() }
+}
