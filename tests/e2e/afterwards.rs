@@ -8,8 +8,8 @@ use crate::alert::Alert;
 use crate::harness::{Launch, Runback, split};
 use crate::simulator::{Revision, Simulator, Task, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, checks,
-    delivered, k_back, moves,
+    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, delivered,
+    k_back, moves,
 };
 
 /// A rollback, and its check five minutes later.
@@ -38,7 +38,7 @@ async fn a_healthy_target_is_reported_as_recovered() {
     assert_eq!(simulator.slack().len(), 2);
     assert_contains(&last_message(&simulator), &["recovered", GOOD, "runback release"]);
     assert_eq!(phase(&simulator), "recovered");
-    assert!(checks(&simulator).is_empty());
+    assert!(simulator.tasks().is_empty());
     assert_rolled_back(&simulator);
     runback.finish().await;
 }
@@ -102,14 +102,14 @@ async fn a_target_with_too_few_requests_is_looked_at_again_and_then_given_up() {
     simulator.advance(minutes(5));
     for look in 2..=5 {
         runback.deliver_due_tasks().await;
-        let tasks = checks(&simulator);
+        let tasks = simulator.tasks();
         let [next] = tasks.as_slice() else { panic!("look {look}: {tasks:#?}") };
         assert!((175.0..=185.0).contains(&(next.due - next.created)), "{next:#?}");
         assert_eq!(simulator.slack().len(), 1);
         simulator.advance(minutes(3) + Duration::from_secs(1));
     }
     runback.deliver_due_tasks().await;
-    assert!(checks(&simulator).is_empty());
+    assert!(simulator.tasks().is_empty());
     assert_eq!(simulator.slack().len(), 2);
     assert_contains(&last_message(&simulator), &["unjudged", "requests were bad"]);
     assert_rolled_back(&simulator);
@@ -144,7 +144,7 @@ async fn a_task_does_nothing_once_somebody_has_moved_the_traffic() {
     runback.deliver_due_tasks().await;
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 100)]));
     assert_eq!((simulator.slack().len(), moves(&simulator)), (1, 1));
-    assert!(checks(&simulator).is_empty());
+    assert!(simulator.tasks().is_empty());
     runback.finish().await;
 }
 

@@ -12,6 +12,12 @@ mod preflight;
 
 mod afterwards;
 
+mod gradual;
+
+mod arrival;
+
+mod restore;
+
 mod once;
 
 mod crashes;

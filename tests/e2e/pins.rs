@@ -41,7 +41,7 @@ fn pinned(simulator: &Simulator) -> Vec<String> {
 }
 
 fn daily(simulator: &Simulator) -> usize {
-    simulator.tasks().iter().filter(|task| task.id().contains("-pin-")).count()
+    simulator.daily_tasks().len()
 }
 
 #[tokio::test]

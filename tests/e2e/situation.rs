@@ -113,9 +113,21 @@ pub fn delivered(task: &Task) -> Delivery {
     Delivery { path: "/tasks".into(), headers: task.headers(), body: task.body() }
 }
 
-/// The tasks that wait, but for the daily look at a pinned service.
-pub fn checks(simulator: &Simulator) -> Vec<Task> {
-    simulator.tasks().into_iter().filter(|task| !task.id().contains("-pin-")).collect()
+/// The newest rollback on record.
+#[track_caller]
+pub fn on_record(simulator: &Simulator) -> Value {
+    simulator.record(SERVICE).unwrap()["rollbacks"][0].clone()
+}
+
+/// Time passes, and Cloud Tasks delivers what is due then.
+pub async fn later(simulator: &Simulator, runback: &Runback, time: Duration) -> Vec<u16> {
+    simulator.advance(time);
+    runback.deliver_due_tasks().await.iter().map(|answer| answer.status).collect()
+}
+
+#[track_caller]
+pub fn last_message(simulator: &Simulator) -> String {
+    simulator.slack().last().unwrap().text.clone()
 }
 
 /// Waits until it is so.

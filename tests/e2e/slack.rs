@@ -7,7 +7,7 @@ use crate::harness::Launch;
 use crate::simulator::{Reply, Simulator, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
-    assert_untouched, checks, k_back, one_story,
+    assert_untouched, k_back, one_story,
 };
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn once_slack_is_back_the_check_tells_the_story_that_nobody_heard() {
     assert_contains(&messages[0].text, &[BAD, GOOD, "rolled back"]);
     assert_contains(&messages[1].text, &["recovered"]);
     runback.deliver_due_tasks().await;
-    assert_eq!((simulator.slack().len(), checks(&simulator).len()), (2, 0));
+    assert_eq!((simulator.slack().len(), simulator.tasks().len()), (2, 0));
     runback.finish().await;
 }
 
@@ -71,7 +71,7 @@ async fn a_story_that_a_redelivery_told_is_not_told_again_by_the_check() {
     let messages = simulator.slack();
     assert_eq!(messages.len(), 2, "{messages:#?}");
     assert_contains(&messages[1].text, &["recovered"]);
-    assert!(checks(&simulator).is_empty());
+    assert!(simulator.tasks().is_empty());
     runback.finish().await;
 }
 

@@ -211,8 +211,19 @@ impl Simulator {
         self.world().slack.clone()
     }
 
+    /// The tasks that wait, but for the daily looks at pinned services, which come for ever.
     pub fn tasks(&self) -> Vec<Task> {
-        self.world().tasks.pending.clone()
+        self.pending(false)
+    }
+
+    /// The daily looks.
+    pub fn daily_tasks(&self) -> Vec<Task> {
+        self.pending(true)
+    }
+
+    fn pending(&self, daily: bool) -> Vec<Task> {
+        let world = self.world();
+        world.tasks.pending.iter().filter(|task| task.id().contains("-pin-") == daily).cloned().collect()
     }
 
     /// The tasks whose time has come.

@@ -73,6 +73,13 @@ impl Running {
         self.changed();
     }
 
+    /// What the spec asks for shows in the status after all.
+    pub fn catch_up(&mut self) {
+        (self.applied, self.pending, self.failed) = (self.spec_traffic().to_vec(), None, false);
+        self.service.reconcile = Reconcile::After(std::time::Duration::ZERO);
+        self.changed();
+    }
+
     pub fn annotate(&mut self, key: &str, value: &str) {
         self.document["metadata"]["annotations"][key] = json!(value);
         self.changed();
