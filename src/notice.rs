@@ -17,6 +17,7 @@ use crate::domain::text;
 
 mod afterwards;
 mod next;
+mod phase;
 mod pinned;
 mod shift;
 mod words;
@@ -27,6 +28,7 @@ mod tests;
 pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, last_step, no_look_ahead, verdict};
 use next::{Step, after_switch, describe, grant, not_arrived, untouched};
+pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
@@ -90,8 +92,33 @@ pub enum Arrival {
 pub struct Message {
     /// The fallback: complete on its own.
     pub text: String,
-    /// Block Kit.
+    /// Block Kit, without the details.
     pub blocks: Vec<Value>,
+    /// What a bot puts into the thread, and a webhook before the last block.
+    pub details: Vec<Value>,
+    /// What the thread keeps besides, because the message itself will change.
+    pub kept: Vec<Value>,
+    /// Whether somebody has to look: an answer in a thread is then shown in the channel too.
+    pub urgent: bool,
+}
+
+impl Message {
+    /// Everything in one message.
+    #[must_use]
+    pub fn complete(&self) -> Vec<Value> {
+        let (mark, blocks) =
+            self.blocks.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+        blocks.iter().chain(&self.details).chain(mark).cloned().collect()
+    }
+
+    /// The details as a message of their own; nothing where there are none.
+    #[must_use]
+    pub fn detail(&self) -> Option<Self> {
+        let text = format!("Details: {}", self.text.lines().next().unwrap_or_default());
+        let blocks = [&self.kept[..], &self.details].concat();
+        let (details, kept) = (Vec::new(), Vec::new());
+        (!blocks.is_empty()).then_some(Self { text, blocks, details, kept, urgent: false })
+    }
 }
 
 /// Slack's limits: a header's text, and every other text.
@@ -149,6 +176,7 @@ pub fn render(notice: &Notice<'_>) -> Message {
     body.extend(shift.as_ref().map(|shift| shift.describe(moved)));
     let mut shown = body.clone();
     shown.extend(evidence(notice, shift.as_ref()));
+    let kept = if moved { shown.clone() } else { Vec::new() };
     let alert_line = alert_line(alert, shift.is_none());
     body.extend(alert_line.as_ref().map(|line| format!("{line}.")));
     body.push(listed(&steps, str::to_owned));
@@ -159,7 +187,7 @@ pub fn render(notice: &Notice<'_>) -> Message {
     if decision.gates.len() > 1 {
         small.extend(gates(&decision.gates));
     }
-    Draft { header, body, shown, small }.finish(decision.reason.code(), &decision.incident)
+    Draft { header, body, shown, small, kept }.finish(decision.reason.code(), &decision.incident)
 }
 
 /// Says that Cloud Run refuses Runback, what is missing and how to grant it. The alert comes again meanwhile.
@@ -186,7 +214,8 @@ pub fn permission_denied(
     let body = vec![story.clone(), listed(&steps, str::to_owned)];
     let shown = std::iter::once(story).chain(sections(&steps)).collect();
     let header = format!("{short}: Cloud Run refuses Runback");
-    Draft { header, body, shown, small: Vec::new() }.finish(Reason::PermissionDenied.code(), incident)
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }
+        .finish(Reason::PermissionDenied.code(), incident)
 }
 
 /// A message's parts, before Slack's limits and format.
@@ -198,6 +227,8 @@ struct Draft {
     shown: Vec<String>,
     /// The small print.
     small: Vec<String>,
+    /// What a bot's thread keeps of the sections.
+    kept: Vec<String>,
 }
 
 impl Draft {
@@ -214,10 +245,12 @@ impl Draft {
         let context = |part: &String| json!({"type": "context", "elements": [mrkdwn(part)]});
         let mut blocks =
             vec![json!({"type": "header", "text": {"type": "plain_text", "text": header, "emoji": false}})];
-        blocks.extend(self.shown.iter().map(|part| json!({"type": "section", "text": mrkdwn(part)})));
-        blocks.extend(self.small.iter().map(context));
+        let section = |part: &String| json!({"type": "section", "text": mrkdwn(part)});
+        blocks.extend(self.shown.iter().map(section));
         blocks.push(context(&mark));
-        Message { text, blocks }
+        let details = self.small.iter().map(context).collect();
+        let kept = self.kept.iter().map(section).collect();
+        Message { text, blocks, details, kept, urgent: true }
     }
 }
 

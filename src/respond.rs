@@ -269,7 +269,11 @@ impl Runback {
                     let reason = decision.reason.code().to_owned();
                     let all = Rollback { reason, ..stepped(case, rollback, steps::ALL, Some(why)) };
                     match self.go_on(document, &all, deadline - TELL).await {
-                        Ok(written) => return Ok(self.pursue(case, look.decision, all, written).await),
+                        Ok(written) => {
+                            let ending = self.pursue(case, look.decision, all.clone(), written).await;
+                            self.show_phase(name, &all.id, None, deadline).await;
+                            return Ok(ending);
+                        }
                         Err(CallError::Conflict(why) | CallError::Unavailable(why)) => {
                             tracing::warn!(%why, "the rest could not be moved; looking again");
                             sleep(Duration::from_millis(200)).await;
@@ -284,7 +288,11 @@ impl Runback {
                 Outcome::Recovered(end) => {
                     let (rollback, judgement) = &**end;
                     let (ended, judged) = (Afterwards::Recovered, (Some(*judgement), None));
-                    let told = self.report(document, rollback, ended, judged, None, case.received).await;
+                    let thread = self.memory.thread(&rollback.id);
+                    let told = self
+                        .report(document, rollback, ended, judged, thread.as_deref(), case.received)
+                        .await;
+                    self.show_phase(name, &rollback.id, None, deadline).await;
                     return Ok(
                         told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
                     );
@@ -335,7 +343,7 @@ impl Runback {
         document: ServiceDocument,
     ) -> Ending {
         let name = document.service.name.clone();
-        let (written, thread) = (rollback.clone(), None);
+        let (written, thread) = (rollback.clone(), self.memory.thread(&rollback.id));
         let late = matches!(decision.outcome, Outcome::Resume(_));
         let course =
             Course { decision: &decision, rollback, document, thread, patient: true, late, untold: false };
@@ -343,7 +351,7 @@ impl Runback {
             Followed::Done(_) => Ending::Decided(Box::new(decision)),
             Followed::OnItsWay(trouble) => {
                 answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
-                match self.keep_watching(case, &name, &written, 1, None).await {
+                match self.keep_watching(case, &name, &written, 1, self.memory.thread(&written.id)).await {
                     Ok(()) => Ending::Decided(Box::new(decision)),
                     Err(why) => Ending::Later(format!(
                         "the switch is written; the status does not show it yet ({trouble}), and {why}"

@@ -44,7 +44,7 @@ pub fn pinned(service: &ServiceName, waiting: &Waiting<'_>) -> Message {
         name(&service.service),
         short(&revision.name, &service.service)
     );
-    Draft { header, body, shown, small: Vec::new() }.finish(PINNED, &rollback.incident)
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }.finish(PINNED, &rollback.incident)
 }
 
 #[cfg(test)]

@@ -89,9 +89,13 @@ impl Runback {
                 return Followed::Done(known);
             }
             let known = told.is_some();
-            let thread = told.and_then(|posted| posted.ts).or(thread.clone());
+            // What was an answer in a thread is no message to answer to.
+            let thread = thread.clone().or(told.and_then(|posted| posted.thread));
+            if let Some(thread) = &thread {
+                self.memory.keep_thread(&rollback.id, thread);
+            }
             if rollback.step >= steps::ALL {
-                let posted = known.then_some(Posted { ts: thread });
+                let posted = known.then_some(Posted { thread });
                 self.plan_check(case, &rollback, &document, posted, deadline).await;
                 return Followed::Done(known);
             }
@@ -168,7 +172,7 @@ impl Runback {
         let arrived = matches!(arrival, Arrival::Arrived { .. } | Arrival::Resumed);
         let further = rollback.moved.is_some();
         if further && arrived && rollback.step < steps::ALL && rollback.why.is_none() {
-            return Some(Posted { ts: thread.clone() });
+            return Some(Posted { thread: thread.clone() });
         }
         let probed = if arrived { self.probe_service(case, rollback, service, rules).await } else { None };
         let ahead = self.ahead(rollback, rules);
@@ -267,7 +271,7 @@ impl Runback {
     ) {
         let (told, service) = (posted.is_some(), &document.service.name);
         if let Some(tasks) = &self.tasks {
-            let thread = posted.and_then(|posted| posted.ts);
+            let thread = posted.and_then(|posted| posted.thread);
             let body =
                 Task::check(service, rollback, axis_of(case.alert.signal), 1, told, thread.clone()).body();
             let name = check_task(rollback, u32::from(told));

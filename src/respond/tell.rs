@@ -14,10 +14,14 @@ use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::service::ServiceName;
 use crate::domain::watch;
 use crate::notice::{self, Ahead, Arrival, Notice};
+use crate::record_json;
 
 /// Slack gets at least and at most this long, so that neither an early nor a late message starves.
 const LEAST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(3);
+
+/// How often a message is changed when phases overtake each other.
+const MOST_SHOWN: usize = 3;
 
 /// A refusal by IAM is worth repeating for this long: rights may be on their way.
 const DENIED_FOR: TimeDelta = TimeDelta::hours(1);
@@ -135,16 +139,58 @@ impl Runback {
         thread: Option<&str>,
         deadline: Instant,
     ) -> Option<Posted> {
-        let Some(slack) = &self.slack else { return Some(Posted { ts: None }) };
-        let time = deadline.saturating_duration_since(Instant::now()).clamp(LEAST, MOST);
-        match slack.post(message, thread, time).await {
-            Ok(posted) => Some(posted),
+        let Some(slack) = &self.slack else { return Some(Posted { thread: None }) };
+        let posted = match slack.post(message, thread, time_until(deadline)).await {
+            Ok(posted) => posted,
             Err(error) => {
                 tracing::error!(%error, text = message.text, "Slack could not be told");
-                None
+                return None;
             }
+        };
+        // The details of a new message go into its thread. Without them it is complete all the same.
+        if let (Some(details), Some(new), None) = (message.detail(), &posted.thread, thread)
+            && let Err(error) = slack.post(&details, Some(new), time_until(deadline)).await
+        {
+            tracing::warn!(%error, "Slack did not take the details");
+        }
+        Some(posted)
+    }
+
+    /// Makes a bot's first message of a rollback show its phase as it is on record now.
+    ///
+    /// Slack changes whatever it is told to, in any order. So what is shown is read before and again afterwards: who was
+    /// overtaken in between shows the newer phase once more.
+    pub(super) async fn show_phase(
+        &self,
+        name: &ServiceName,
+        rollback: &str,
+        thread: Option<&str>,
+        deadline: Instant,
+    ) {
+        let known = self.memory.thread(rollback);
+        let (Some(slack), Some(thread)) = (&self.slack, known.as_deref().or(thread)) else { return };
+        let mut shown = None;
+        for _ in 0..MOST_SHOWN {
+            let Ok(document) = self.cloud_run.service(name, deadline).await else { return };
+            let Ok(record) = record_json::parse(document.record.as_deref()) else { return };
+            let Some(now) = record.rollbacks.into_iter().find(|entry| entry.id == rollback) else { return };
+            let state = (now.phase.clone(), now.step);
+            let Some(message) = notice::standing(name, &now).filter(|_| shown.as_ref() != Some(&state))
+            else {
+                return;
+            };
+            if let Err(error) = slack.update(&message, thread, time_until(deadline)).await {
+                tracing::warn!(%error, rollback, "the first message does not show how the rollback stands");
+                return;
+            }
+            shown = Some(state);
         }
     }
+}
+
+/// Slack's time.
+fn time_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).clamp(LEAST, MOST)
 }
 
 /// What is told once for each reason.

@@ -39,6 +39,8 @@ mod later;
 
 mod watch;
 
+mod bot;
+
 mod pins;
 
 mod recorded;

@@ -40,6 +40,7 @@ impl Runback {
                 return Err(format!("alerts on {name} are still being handled"));
             };
             let done = self.look_after(&task, (rollback, axis), &name, rules, received).await?;
+            self.show_phase(&name, rollback, task.thread.as_deref(), received.deadline()).await;
             self.look_after_pin(&name, task.thread.as_deref(), received).await;
             return Ok(done);
         }

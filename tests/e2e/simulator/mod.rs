@@ -65,7 +65,7 @@ pub use cloud_tasks::{QUEUE, Task};
 pub use documents::STATE;
 pub use running::{Running, Split};
 pub use setup::{NOW, PROJECT, REGION, Reconcile, Revision, Served, Service, target};
-pub use slack::{BOT_TOKEN, CHANNEL, Message};
+pub use slack::{BOT_TOKEN, CHANNEL, CHANNEL_NAME, Message};
 pub use token::ACCOUNT;
 pub use traps::At;
 pub use wire::{Reply, refusal, refusal_as};
