@@ -17,6 +17,7 @@ use crate::domain::text;
 
 mod afterwards;
 mod next;
+mod on_the_way;
 mod phase;
 mod pinned;
 mod shift;
@@ -26,8 +27,9 @@ mod words;
 mod tests;
 
 pub(crate) use afterwards::figures;
-pub use afterwards::{Afterwards, Verdict, last_step, no_look_ahead, verdict};
+pub use afterwards::{Afterwards, Verdict, verdict};
 use next::{Step, after_switch, describe, grant, not_arrived, untouched};
+pub use on_the_way::{last_step, no_look_ahead};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use shift::Shift;

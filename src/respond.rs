@@ -2,12 +2,14 @@
 
 mod act;
 mod follow_up;
+mod handle;
 mod look;
 mod memory;
 mod observe;
 mod pins;
 mod probe;
 mod tell;
+mod verdict;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::answer;
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::CallError;
 use crate::clients::metadata::Metadata;
@@ -27,15 +28,12 @@ use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
 use crate::domain::alert::{Alert, Content, Delivery};
 use crate::domain::decide::{Answer, Facts, History, Seen, decide};
-use crate::domain::decision::{Decision, Outcome, Reason};
+use crate::domain::decision::{Decision, Reason};
 use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
-use crate::domain::record::{Record, Rollback};
+use crate::domain::record::Record;
 use crate::domain::service::{Revision, ServiceName};
-use crate::domain::steps;
-use crate::notice::Afterwards;
 use memory::Memory;
-use observe::{Course, Followed, stepped};
 
 /// Eventarc waits 10 seconds for the answer and then delivers again in parallel; the answer is out before that.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(7_500);
@@ -224,142 +222,6 @@ impl Runback {
         }
         let guard = timeout_at(deadline - TELL, queue.lock()).await.ok()?;
         Some(Turn { waited: true, _guard: guard })
-    }
-
-    /// Looks, decides and does, anew as often as somebody else changes the service meanwhile.
-    async fn handle(&self, case: &Case<'_>, name: &ServiceName, waited: bool) -> Result<Ending, CallError> {
-        let deadline = case.received.deadline();
-        let mut waited = waited;
-        let mut looks = 0;
-        // What a probe found stays true for the seconds that this takes.
-        let mut probes = Vec::new();
-        while looks < MOST_LOOKS_AT_ONCE {
-            let look = match self.look(case, name, waited, &mut probes).await {
-                Err(CallError::Conflict(why)) if Instant::now() + TELL < deadline => {
-                    tracing::warn!(%why, "the service changed while its target was tagged; looking again");
-                    looks += 1;
-                    continue;
-                }
-                look => look?,
-            };
-            let Look { decision, document, .. } = &look;
-            match &decision.outcome {
-                Outcome::Rollback => looks += 1,
-                Outcome::Resume(rollback) => {
-                    let story = self.memory.story(&rollback.id);
-                    let age = case.received.time() - rollback.last_write();
-                    // Whether its owner lives cannot be known, only whether it has told: that is looked for.
-                    if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
-                    {
-                        sleep(Duration::from_millis(500)).await;
-                        waited = true;
-                        continue;
-                    }
-                    // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
-                    let decision =
-                        story.map_or_else(|| decision.clone().recalling(rollback), |(decision, _)| decision);
-                    return Ok(self.pursue(case, decision, Rollback::clone(rollback), look.document).await);
-                }
-                Outcome::Hasten(rollback) => {
-                    looks += 1;
-                    let why = format!(
-                        "All of it at once: {}",
-                        decision.settled_by().map_or("", |gate| &gate.detail)
-                    );
-                    let reason = decision.reason.code().to_owned();
-                    let all = Rollback { reason, ..stepped(case, rollback, steps::ALL, Some(why)) };
-                    match self.go_on(document, &all, deadline - TELL).await {
-                        Ok(written) => {
-                            let ending = self.pursue(case, look.decision, all.clone(), written).await;
-                            self.show_phase(name, &all.id, None, deadline).await;
-                            return Ok(ending);
-                        }
-                        Err(CallError::Conflict(why) | CallError::Unavailable(why)) => {
-                            tracing::warn!(%why, "the rest could not be moved; looking again");
-                            sleep(Duration::from_millis(200)).await;
-                        }
-                        Err(error) => return Err(error),
-                    }
-                    if Instant::now() + TELL >= deadline {
-                        break;
-                    }
-                    continue;
-                }
-                Outcome::Recovered(end) => {
-                    let (rollback, judgement) = &**end;
-                    let (ended, judged) = (Afterwards::Recovered, (Some(*judgement), None));
-                    let thread = self.memory.thread(&rollback.id);
-                    let told = self
-                        .report(document, rollback, ended, judged, thread.as_deref(), case.received)
-                        .await;
-                    self.show_phase(name, &rollback.id, None, deadline).await;
-                    return Ok(
-                        told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
-                    );
-                }
-                Outcome::Notify | Outcome::Ignore | Outcome::Wait => {
-                    if decision.reason != Reason::DeployInProgress {
-                        self.untag(case, document).await;
-                    }
-                    let (decision, url) = (decision.clone(), document.service.url.clone());
-                    return Ok(self.conclude(case, decision, Some(&url)).await);
-                }
-            }
-            let Some((rollback, written)) = self.switch(case, &look).await else {
-                return Ok(Ending::Later("a rollback without a plan or a readable record".into()));
-            };
-            match written {
-                Ok(document) => return Ok(self.pursue(case, look.decision, rollback, document).await),
-                Err(CallError::Conflict(why)) => {
-                    tracing::warn!(%why, "the service changed while it was judged; looking again")
-                }
-                Err(CallError::Unavailable(why)) => {
-                    tracing::warn!(%why, "the answer to the write was lost; reading what became of it");
-                    sleep(Duration::from_millis(200)).await;
-                }
-                Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
-                    self.untag(case, &look.document).await;
-                    let url = look.document.service.url.clone();
-                    return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
-                }
-                Err(denied @ CallError::Denied { .. }) => return Err(denied),
-            }
-            if Instant::now() + TELL >= deadline {
-                break;
-            }
-        }
-        Ok(Ending::Later("the service could not be changed in time".into()))
-    }
-}
-
-impl Runback {
-    /// Sees a write of this alert's through, as far as the time for its answer reaches. Then a task goes on watching;
-    /// without a queue the message has to come again.
-    async fn pursue(
-        &self,
-        case: &Case<'_>,
-        decision: Decision,
-        rollback: Rollback,
-        document: ServiceDocument,
-    ) -> Ending {
-        let name = document.service.name.clone();
-        let (written, thread) = (rollback.clone(), self.memory.thread(&rollback.id));
-        let late = matches!(decision.outcome, Outcome::Resume(_));
-        let course =
-            Course { decision: &decision, rollback, document, thread, patient: true, late, untold: false };
-        match self.follow(case, course).await {
-            Followed::Done(_) => Ending::Decided(Box::new(decision)),
-            Followed::OnItsWay(trouble) => {
-                answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
-                match self.keep_watching(case, &name, &written, 1, self.memory.thread(&written.id)).await {
-                    Ok(()) => Ending::Decided(Box::new(decision)),
-                    Err(why) => Ending::Later(format!(
-                        "the switch is written; the status does not show it yet ({trouble}), and {why}"
-                    )),
-                }
-            }
-            Followed::Again(why) => Ending::Later(why),
-        }
     }
 }
 

@@ -192,12 +192,11 @@ impl Snapshot {
                 now: self.at,
                 published_at: delivery.published_at,
                 deadline_passed: self.deadline_passed,
+                comes_back: true,
                 // Whether people have been told of a rollback is of no interest to who asks for a judgement.
                 seen: scene.map(|scene| Seen { service: &scene.service, record: &record, told: true }),
                 history: scene
                     .map(|scene| History { revisions: &scene.revisions, evidence: &scene.evidence }),
-                // With a queue, as the policy is meant.
-                comes_back: true,
                 probes: &probes,
             };
             match decide(&facts) {

@@ -174,7 +174,7 @@ impl ServiceDocument {
             tagged,
             in_flight: behind || ready.is_some_and(|condition| condition.status == "Unknown"),
             trouble: ready
-                .filter(|condition| condition.status == "False")
+                .filter(|condition| condition.status != "True")
                 .and_then(|condition| condition.message.clone()),
             latest_ready: wire.status.latest_ready,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::judge_requests;
-use super::evidence::{Axis, Evidence, Judgement, MIN_BAD, Readings, Verdict};
+use super::evidence::{Axis, Evidence, Judgement, MIN_BAD, Readings, Verdict, significantly_worse};
 use super::policy::{Mode, NotHelped, Rules};
 use super::record::{Phase, Rollback};
 use super::service::Service;
@@ -262,8 +262,10 @@ fn judge_since(readings: &Readings, revision: &str, since: DateTime<Utc>, rules:
 /// going on does not help, and neither does staying.
 fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool {
     let enough = |judgement: &Judgement| judgement.requests >= rules.min_requests;
-    let worse = enough(target) && enough(culprit) && target.bad >= MIN_BAD && target.lower > culprit.upper;
-    let alike = enough(target) && target.verdict == Verdict::Confirmed && target.ratio >= culprit.ratio / 2.0;
+    let counts = |judgement: &Judgement| (judgement.bad, judgement.requests);
+    let significant = target.bad >= MIN_BAD && significantly_worse(counts(target), counts(culprit));
+    let worse = enough(target) && enough(culprit) && significant;
+    let alike = target.verdict == Verdict::Confirmed && target.ratio >= culprit.ratio / 2.0;
     worse || alike
 }
 

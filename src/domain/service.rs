@@ -58,7 +58,7 @@ pub struct Service {
     pub tagged: BTreeMap<String, String>,
     /// Whether a change is being rolled out: the controller has not caught up with the spec yet.
     pub in_flight: bool,
-    /// The conditions' messages when the last rollout failed; for people.
+    /// What the condition `Ready` says as long as it is not true; for people.
     pub trouble: Option<String>,
     /// The newest revision that became ready: what LATEST means.
     pub latest_ready: Option<String>,

@@ -2,12 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::next::{PIN, Step, after_switch, describe, not_arrived, release};
-use super::words::{name, prose, short, split_command};
-use super::{Ahead, Draft, Message, SENTENCE, health, listed, sections, sentence};
-use crate::domain::decision::Reason;
+use super::next::{PIN, Step, describe, not_arrived, release};
+use super::words::{name, split_command};
+use super::{Draft, Message, listed, sections, sentence};
 use crate::domain::evidence::{self, Judgement};
-use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback, Share};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
@@ -103,54 +101,7 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
     Message { urgent, ..message }
 }
 
-/// Renders that the last step of a gradual rollback has moved all traffic.
-#[must_use]
-pub fn last_step(
-    service: &ServiceName,
-    rollback: &Rollback,
-    late: bool,
-    ahead: Ahead,
-    probed: Option<&Probed>,
-) -> Message {
-    let Rollback { culprit, target, why, .. } = rollback;
-    let (from, to) = (short(culprit, &service.service), short(target, &service.service));
-    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", capital(&sentence(why))));
-    let late = if late { " You hear of it late: Runback was interrupted." } else { "" };
-    let story = format!(
-        "Cloud Run's status shows all of `{}`'s traffic at `{}`.{why}{late}{}",
-        name(culprit),
-        name(target),
-        health(probed)
-    );
-    let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
-    let steps = after_switch(Some(service), culprit, target, reason, ahead);
-    let header = format!("{} rolled back, last step: {from} → {to}", name(&service.service));
-    let message = draft(header, story, &steps, reason.code(), &rollback.incident);
-    Message { urgent: false, ..message }
-}
-
-/// Renders that nobody will look at a rollback later: its queue refuses the task.
-#[must_use]
-pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> Message {
-    let story = format!(
-        "The rollback to `{}` stands. *Runback does not look whether it helped:* its task queue refuses the task ({}).",
-        name(&rollback.target),
-        prose(why, SENTENCE)
-    );
-    let steps = [
-        Step::say(format!(
-            "Check yourself that the errors stop now that `{}` serves.",
-            name(&rollback.target)
-        )),
-        Step::say(
-            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's role `roles/cloudtasks.enqueuer` on it.",
-        ),
-    ];
-    let header = format!("{}: no look at the rollback later", name(&service.service));
-    draft(header, story, &steps, &rollback.reason, &rollback.incident)
-}
-
-fn draft(header: String, story: String, steps: &[Step], reason: &str, incident: &str) -> Message {
+pub(super) fn draft(header: String, story: String, steps: &[Step], reason: &str, incident: &str) -> Message {
     let body = vec![story.clone(), listed(steps, |command| command.to_owned())];
     let shown = std::iter::once(story).chain(sections(steps)).collect();
     Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }.finish(reason, incident)
@@ -318,7 +269,7 @@ fn span(time: TimeDelta) -> String {
     }
 }
 
-fn capital(text: &str) -> String {
+pub(super) fn capital(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }

@@ -13,8 +13,8 @@ use crate::domain::afterwards::{ARRIVES_WITHIN, FIRST_LOOK};
 use crate::domain::decide::axis_of;
 use crate::domain::decision::Decision;
 use crate::domain::policy::Rules;
-use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback};
+use crate::domain::service::ServiceName;
 use crate::domain::steps;
 use crate::notice::{self, Afterwards, Ahead, Arrival, Notice};
 use crate::record_json;
@@ -30,6 +30,8 @@ pub(super) struct Course<'a> {
     pub(super) rollback: Rollback,
     /// The service since.
     pub(super) document: ServiceDocument,
+    /// The policy for it.
+    pub(super) rules: &'a Rules,
     /// The Slack message to answer to, where there is one.
     pub(super) thread: Option<String>,
     /// Whether to wait for the status; else one look is enough.
@@ -53,67 +55,72 @@ pub(super) enum Followed {
 impl Runback {
     /// Watches until the status shows the last write, then tells, and plans what comes next.
     pub(super) async fn follow(&self, case: &Case<'_>, course: Course<'_>) -> Followed {
-        let Course { decision, mut rollback, mut document, thread, patient, late, untold } = course;
-        let rules = self.policy.services.get(&document.service.name).cloned().unwrap_or_default();
+        let mut course = course;
         let until = case.received.deadline() - TELL;
         loop {
-            let wait = patient.then_some(until);
-            let Some(arrival) = self.arrival(case, &rollback, &mut document, late, wait).await else {
+            let wait = course.patient.then_some(until);
+            let Course { rollback, document, late, .. } = &mut course;
+            let Some(arrival) = self.arrival(case, rollback, document, *late, wait).await else {
                 let trouble = document.service.trouble.as_deref();
                 return Followed::OnItsWay(trouble.unwrap_or("no condition says why").to_owned());
             };
-            // Another process may have taken the rollback over while the status took its time.
-            if !untold && case.received.time() - rollback.last_write() > OWNED_FOR {
-                let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
-                let now = record.rollbacks.iter().find(|entry| entry.id == rollback.id).unwrap_or(&rollback);
-                if self.is_told(now, &rules, until).await {
-                    return Followed::Done(true);
-                }
+            if self.others_told(case, &course, until).await {
+                return Followed::Done(true);
             }
-            let lost = match &arrival {
-                Arrival::Overruled => Some(Phase::Overruled),
-                Arrival::NotYet { .. } => Some(Phase::NotArrived),
+            let ended = match &arrival {
+                Arrival::Overruled => Some(Afterwards::Overruled),
+                Arrival::NotYet { .. } => Some(Afterwards::NotArrived),
                 _ => None,
             };
-            let told = self.announce(case, decision, &rollback, &document, &rules, arrival, &thread).await;
-            let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
-            if let Some(phase) = lost {
-                let known = told.is_some();
-                if known && let Err(error) = self.record_phase(&document, &rollback, phase, deadline).await {
-                    tracing::warn!(%error, rollback = rollback.id, "how the rollback ended cannot be recorded");
-                }
-                // Should nobody know, the task tells.
-                if !known {
-                    self.plan_check(case, &rollback, &document, None, deadline).await;
-                }
-                return Followed::Done(known);
-            }
+            let told = self.announce(case, &course, arrival, ended).await;
             let known = told.is_some();
             // What was an answer in a thread is no message to answer to.
-            let thread = thread.clone().or(told.and_then(|posted| posted.thread));
-            if let Some(thread) = &thread {
-                self.memory.keep_thread(&rollback.id, thread);
+            course.thread = course.thread.take().or(told.and_then(|posted| posted.thread));
+            if let Some(thread) = &course.thread {
+                self.memory.keep_thread(&course.rollback.id, thread);
             }
-            if rollback.step >= steps::ALL {
-                let posted = known.then_some(Posted { thread });
-                self.plan_check(case, &rollback, &document, posted, deadline).await;
-                return Followed::Done(known);
+            let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
+            let Course { rollback, document, .. } = &course;
+            match ended {
+                Some(ended) if known => {
+                    let recorded = self.record_phase(document, rollback, ended.phase(), deadline).await;
+                    if let Err(error) = recorded {
+                        tracing::warn!(%error, rollback = rollback.id, "how the rollback ended cannot be recorded");
+                    }
+                    return Followed::Done(true);
+                }
+                None if rollback.step < steps::ALL => {}
+                // Should nobody know how it ended, the task tells.
+                _ => {
+                    self.plan_check(case, &course, known, deadline).await;
+                    return Followed::Done(known);
+                }
             }
-            let Err(why) = self.plan_step(case, &rollback, &document, &rules, known, thread, deadline).await
-            else {
+            let Err(why) = self.plan_step(case, &course, known, deadline).await else {
                 return Followed::Done(known);
             };
             // Nobody would come back for the next step, and a rollback that stays half-way helps nobody.
             tracing::error!(%why, rollback = rollback.id, "the next step cannot be planned; moving all traffic now");
             let why = format!("All of it at once, because the task queue refuses the next step ({why})");
-            let all = stepped(case, &rollback, steps::ALL, Some(why));
-            match self.go_on(&document, &all, deadline).await {
-                Ok(written) => (rollback, document) = (all, written),
+            let all = stepped(case, rollback, steps::ALL, Some(why));
+            match self.go_on(document, &all, deadline).await {
+                Ok(written) => (course.rollback, course.document) = (all, written),
                 Err(error) => {
                     return Followed::Again(format!("the rest of the traffic cannot be moved: {error}"));
                 }
             }
         }
+    }
+
+    /// Another process may have taken the rollback over while the status took its time.
+    async fn others_told(&self, case: &Case<'_>, course: &Course<'_>, deadline: Instant) -> bool {
+        let Course { rollback, document, rules, untold, .. } = course;
+        if *untold || case.received.time() - rollback.last_write() <= OWNED_FOR {
+            return false;
+        }
+        let record = record_json::parse(document.record.as_deref()).unwrap_or_default();
+        let now = record.rollbacks.iter().find(|entry| entry.id == rollback.id).unwrap_or(rollback);
+        self.is_told(now, rules, deadline).await
     }
 
     /// What the status shows of the last write; nothing while it is on its way. Without `until` it is looked at once.
@@ -155,46 +162,45 @@ impl Runback {
         }
     }
 
-    /// Tells people of the last write. Of a step in the middle there is nothing to tell: they know the plan.
-    #[expect(clippy::too_many_arguments, reason = "what a message is made of")]
+    /// Tells people of the last write, or that it `ended` there. Of a step in the middle there is nothing to tell: they
+    /// know the plan.
     async fn announce(
         &self,
         case: &Case<'_>,
-        decision: &Decision,
-        rollback: &Rollback,
-        document: &ServiceDocument,
-        rules: &Rules,
+        course: &Course<'_>,
         arrival: Arrival,
-        thread: &Option<String>,
+        ended: Option<Afterwards>,
     ) -> Option<Posted> {
-        let (service, now) = (&document.service, case.received.time());
-        let deadline = case.received.deadline();
-        let arrived = matches!(arrival, Arrival::Arrived { .. } | Arrival::Resumed);
+        let Course { decision, rollback, document, rules, thread, late, .. } = course;
+        let service = &document.service;
         let further = rollback.moved.is_some();
-        if further && arrived && rollback.step < steps::ALL && rollback.why.is_none() {
+        let as_announced = rollback.step < steps::ALL && rollback.why.is_none();
+        if further && ended.is_none() && as_announced {
             return Some(Posted { thread: thread.clone() });
         }
-        let probed = if arrived { self.probe_service(case, rollback, service, rules).await } else { None };
-        let ahead = self.ahead(rollback, rules);
-        let message = if further {
-            let ended = match arrival {
-                Arrival::Overruled => Some(Afterwards::Overruled),
-                Arrival::NotYet { .. } => Some(Afterwards::NotArrived),
-                _ => None,
-            };
-            match ended {
-                Some(ended) => self.verdict_on(document, rollback, ended, None, None, now),
-                None => {
-                    let late = arrival == Arrival::Resumed;
-                    notice::last_step(&service.name, rollback, late, ahead, probed.as_ref())
-                }
-            }
-        } else {
-            let url = Some(service.url.as_str());
-            let probed = probed.as_ref();
-            notice::render(&Notice { decision, alert: case.alert, service_url: url, arrival, ahead, probed })
+        let probed = match ended {
+            None => self.probe_service(case, rollback, service, rules).await,
+            Some(_) => None,
         };
-        let told = self.tell(&message, thread.as_deref(), deadline).await;
+        let (ahead, probed) = (self.ahead(rollback, rules), probed.as_ref());
+        let message = match ended {
+            Some(ended) if further => {
+                self.verdict_on(document, rollback, ended, (None, None), case.received.time())
+            }
+            None if further => notice::last_step(&service.name, rollback, *late, ahead, probed),
+            _ => {
+                let url = Some(service.url.as_str());
+                notice::render(&Notice {
+                    decision,
+                    alert: case.alert,
+                    service_url: url,
+                    arrival,
+                    ahead,
+                    probed,
+                })
+            }
+        };
+        let told = self.tell(&message, thread.as_deref(), case.received.deadline()).await;
         if told.is_some() {
             self.memory.tell(&next_task(rollback, rules));
         }
@@ -212,46 +218,19 @@ impl Runback {
         }
     }
 
-    /// The service itself, asked by its health path once the switch has arrived. It must not hold up the message.
-    async fn probe_service(
-        &self,
-        case: &Case<'_>,
-        rollback: &Rollback,
-        service: &crate::domain::service::Service,
-        rules: &Rules,
-    ) -> Option<Probed> {
-        let wish = crate::domain::probe::Wish {
-            revision: "the service".into(),
-            url: None,
-            path: rules.health_path.clone()?,
-            audience: service.url.clone(),
-            axis: axis_of(case.alert.signal),
-            slow: rules.slow,
-        };
-        let end = (case.received.deadline() - TELL).min(Instant::now() + Duration::from_secs(2));
-        if rollback.step < steps::ALL || service.url.is_empty() || Instant::now() + LEAST_PROBE > end {
-            return None;
-        }
-        let outcome = self.prober.probe(&wish, &service.url, end).await;
-        Some(Probed { revision: wish.revision, outcome })
-    }
-
     /// Plans the next step. Refused twice, it does not come.
-    #[expect(clippy::too_many_arguments, reason = "what a task is made of")]
     async fn plan_step(
         &self,
         case: &Case<'_>,
-        rollback: &Rollback,
-        document: &ServiceDocument,
-        rules: &Rules,
+        course: &Course<'_>,
         told: bool,
-        thread: Option<String>,
         deadline: Instant,
     ) -> Result<(), CallError> {
+        let Course { rollback, document, rules, thread, .. } = course;
         let Some(tasks) = &self.tasks else { return Err(CallError::Rejected("there is no queue".into())) };
         let percent = steps::next(rules, rollback.share(), rollback.step);
         let axis = axis_of(case.alert.signal);
-        let body = Task::step(&document.service.name, rollback, axis, percent, told, thread).body();
+        let body = Task::step(&document.service.name, rollback, axis, percent, told, thread.clone()).body();
         let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
         match tasks.create(&name, &body, due, deadline).await {
             Err(CallError::Unavailable(_)) => tasks.create(&name, &body, due, deadline).await,
@@ -261,19 +240,12 @@ impl Runback {
 
     /// Plans the look after everything has moved. That it is planned under its first name also says that people were
     /// told. Without a queue the record has to say so itself.
-    async fn plan_check(
-        &self,
-        case: &Case<'_>,
-        rollback: &Rollback,
-        document: &ServiceDocument,
-        posted: Option<Posted>,
-        deadline: Instant,
-    ) {
-        let (told, service) = (posted.is_some(), &document.service.name);
+    async fn plan_check(&self, case: &Case<'_>, course: &Course<'_>, told: bool, deadline: Instant) {
+        let Course { rollback, document, thread, .. } = course;
+        let service = &document.service.name;
         if let Some(tasks) = &self.tasks {
-            let thread = posted.and_then(|posted| posted.thread);
-            let body =
-                Task::check(service, rollback, axis_of(case.alert.signal), 1, told, thread.clone()).body();
+            let axis = axis_of(case.alert.signal);
+            let body = Task::check(service, rollback, axis, 1, told, thread.clone()).body();
             let name = check_task(rollback, u32::from(told));
             match tasks.create(&name, &body, rollback.last_write() + FIRST_LOOK, deadline).await {
                 Ok(()) => return,
@@ -297,7 +269,7 @@ impl Runback {
     pub(super) async fn keep_watching(
         &self,
         case: &Case<'_>,
-        service: &crate::domain::service::ServiceName,
+        service: &ServiceName,
         rollback: &Rollback,
         look: u32,
         thread: Option<String>,
@@ -309,9 +281,6 @@ impl Runback {
         tasks.create(&name, &body, due, case.received.deadline()).await.map_err(|error| error.to_string())
     }
 }
-
-/// Less than this is no time to probe in.
-const LEAST_PROBE: Duration = Duration::from_millis(300);
 
 /// The rollback after another step, as it is about to be written.
 pub(super) fn stepped(case: &Case<'_>, rollback: &Rollback, step: u8, why: Option<String>) -> Rollback {

@@ -7,8 +7,12 @@ use tokio::time::{Instant, sleep};
 use super::{Case, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
-use crate::domain::policy::Mode;
+use crate::domain::decide::axis_of;
+use crate::domain::policy::{Mode, Rules};
 use crate::domain::probe::{Outcome, Probed, Wish};
+use crate::domain::record::Rollback;
+use crate::domain::service::Service;
+use crate::domain::steps;
 use crate::domain::traffic;
 
 /// What is left for the switch and for watching it, besides [`TELL`].
@@ -16,6 +20,9 @@ const SWITCH: Duration = Duration::from_millis(1_500);
 
 /// Less than this is no time to probe in.
 const LEAST: Duration = Duration::from_millis(300);
+
+/// Probes of the service after the switch, all of them.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// The status shows a new tag within this, or the target is not probed.
 const TAGGED_WITHIN: Duration = Duration::from_millis(1_500);
@@ -103,5 +110,25 @@ impl Runback {
         if let Err(error) = self.cloud_run.retarget(document, &list, deadline).await {
             tracing::warn!(%error, "our tag stays for now; the next decision removes it");
         }
+    }
+
+    /// The service itself, asked by its health path once all traffic has moved. It must not hold up the message.
+    pub(super) async fn probe_service(
+        &self,
+        case: &Case<'_>,
+        rollback: &Rollback,
+        service: &Service,
+        rules: &Rules,
+    ) -> Option<Probed> {
+        let path = rules.health_path.clone()?;
+        let (revision, axis) = ("the service".to_owned(), axis_of(case.alert.signal));
+        let (audience, slow) = (service.url.clone(), rules.slow);
+        let end = (case.received.deadline() - TELL).min(Instant::now() + AFTERWARDS);
+        if rollback.step < steps::ALL || service.url.is_empty() || Instant::now() + LEAST >= end {
+            return None;
+        }
+        let wish = Wish { revision, url: None, path, audience, axis, slow };
+        let outcome = self.prober.probe(&wish, &service.url, end).await;
+        Some(Probed { revision: wish.revision, outcome })
     }
 }

@@ -176,3 +176,43 @@ async fn a_tag_that_was_left_behind_goes_with_any_decision() {
     assert_eq!((moves(&simulator), simulator.calls("run.put").len()), (0, 1));
     runback.finish().await;
 }
+
+/// Slack says how the service itself answers once the switch is there: that is what its users get.
+#[tokio::test]
+async fn the_service_itself_is_asked_after_the_switch_and_the_first_message_says_how_it_answers() {
+    let (simulator, runback, alert) = probed(with_tags(k_back(0.4), &[("stable", GOOD)]), 0.0).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    let asked = simulator.calls("app.probe");
+    let (of_tags, of_service) = asked.split_at(9);
+    assert!(of_service.len() == 9 && of_service.iter().all(|call| call.target.contains("/-/")));
+    let written = simulator.calls("run.put")[0].at;
+    assert!(of_tags.iter().all(|call| call.at < written) && of_service.iter().all(|call| call.at > written));
+    assert_contains(
+        &one_story(&simulator),
+        &["Asked by its health path: 0 of 8 probes of the service were bad"],
+    );
+    runback.finish().await;
+
+    // It was well when it was probed, and is not with all the traffic on it.
+    let (simulator, runback, alert) = probed(with_tags(k_back(0.4), &[("stable", GOOD)]), 0.0).await;
+    simulator.at("run.put").does(|world| world.service(SERVICE).set_errors(GOOD, 1.0));
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_contains(
+        &one_story(&simulator),
+        &["The service still fails:", "8 of 8 probes of the service were bad"],
+    );
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_holds_up_no_message() {
+    let (simulator, runback, alert) = probed(with_tags(k_back(0.4), &[("stable", GOOD)]), 0.0).await;
+    simulator.at("app.probe").skip(9).always().hangs(Duration::from_secs(30));
+    let started = Instant::now();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_contains(&one_story(&simulator), &["rolled back", "the service did not answer"]);
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}

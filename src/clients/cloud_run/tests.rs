@@ -212,7 +212,7 @@ fn a_deploy_is_in_flight_until_the_controller_has_caught_up() {
     let failed = || Some("Revision failed.".to_owned());
     assert_eq!(world("7", &ready("True")), (false, None));
     assert_eq!(world("8", &ready("True")), (true, None), "the spec is newer than what was observed");
-    assert_eq!(world("7", &ready("Unknown")), (true, None));
+    assert_eq!(world("7", &ready("Unknown")), (true, failed()));
     assert_eq!(world("7", &ready("False")), (false, failed()), "a rollout that failed is over");
     assert_eq!(world("8", &ready("False")), (true, failed()), "and the next one is on its way");
     assert_eq!(world("7", r#"{"type":"Ready","status":"False"}"#), (false, None));

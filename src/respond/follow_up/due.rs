@@ -2,21 +2,20 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::task::{Task, What, check_task, next_task};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::afterwards::{self, Action, Finding, Found, Look, MOST_LOOKS, NEXT_LOOK, View};
 use crate::domain::alert::{Alert, Signal};
-use crate::domain::decision::Decision;
-use crate::domain::evidence::{Axis, Judgement};
+use crate::domain::decision::{Decision, Reason};
+use crate::domain::evidence::Axis;
 use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
-use crate::domain::service::{Destination, ServiceName};
+use crate::domain::service::ServiceName;
 use crate::domain::steps;
-use crate::notice::{self, Afterwards, figures};
+use crate::notice::{Afterwards, figures};
 use crate::record_json;
 use crate::respond::observe::{Course, Followed, stepped};
 use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
@@ -54,9 +53,7 @@ impl Runback {
                 Err(CallError::Conflict(why)) => {
                     tracing::warn!(%why, rollback = id, "the service changed while it was judged; looking again");
                 }
-                Err(CallError::Unavailable(why))
-                    if tokio::time::Instant::now() + TELL < received.deadline() =>
-                {
+                Err(CallError::Unavailable(why)) if Instant::now() + TELL < received.deadline() => {
                     tracing::warn!(%why, rollback = id, "a call was lost; reading what became of it");
                     sleep(Duration::from_millis(200)).await;
                 }
@@ -142,7 +139,7 @@ impl Runback {
         due: Due<'_>,
         goes_on: bool,
     ) -> Result<Option<Result<String, String>>, CallError> {
-        let Due { task, rollback, document, case, .. } = due;
+        let Due { task, rollback, document, rules, case, .. } = due;
         let name = document.service.name.clone();
         let story = self.memory.story(&rollback.id);
         let late = story.is_none();
@@ -150,7 +147,8 @@ impl Runback {
         let decision =
             story.map_or_else(|| Decision::resumed(&name, rollback.clone()), |(decision, _)| decision);
         let (thread, id) = (task.thread.clone(), rollback.id.clone());
-        let course = Course { decision: &decision, rollback, document, thread, patient: false, late, untold };
+        let course =
+            Course { decision: &decision, rollback, document, rules, thread, patient: false, late, untold };
         Ok(match self.follow(&case, course).await {
             Followed::Done(false) if !task.is_step() => {
                 Some(Err("Slack could not be told of the rollback".into()))
@@ -170,7 +168,7 @@ impl Runback {
         let why = why_step(&found, &rollback, step);
         let mut changed = stepped(&case, &rollback, step, why);
         if to_the_end {
-            changed.reason = crate::domain::decision::Reason::Critical.code().into();
+            changed.reason = Reason::Critical.code().into();
         }
         let document = self.go_on(&document, &changed, case.received.deadline() - TELL).await?;
         tracing::warn!(rollback = rollback.id, step, "a further step is written");
@@ -180,6 +178,7 @@ impl Runback {
             decision: &decision,
             rollback: changed.clone(),
             document,
+            rules,
             thread: thread.clone(),
             patient: true,
             late: false,
@@ -255,56 +254,6 @@ impl Runback {
         };
         let judged = (found.target, found.culprit);
         Ok(self.report(document, rollback, ended, judged, task.thread.as_deref(), case.received).await)
-    }
-}
-
-impl Runback {
-    /// Tells how a rollback ended, then records it: who finds it recorded does not tell again.
-    pub(in crate::respond) async fn report(
-        &self,
-        document: &ServiceDocument,
-        rollback: &Rollback,
-        ended: Afterwards,
-        (target, culprit): (Option<Judgement>, Option<Judgement>),
-        thread: Option<&str>,
-        received: Received,
-    ) -> Result<String, String> {
-        let message = self.verdict_on(document, rollback, ended, target, culprit, received.time());
-        let news = (rollback.id.as_str(), ended.code());
-        if !self.tell_once(news, || &message, thread, received.deadline()).await {
-            return Err("Slack could not be told".into());
-        }
-        self.record_phase(document, rollback, ended.phase(), received.deadline())
-            .await
-            .map_err(|error| error.to_string())?;
-        tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);
-        Ok(message.text)
-    }
-
-    /// The message of how a rollback ended.
-    pub(in crate::respond) fn verdict_on(
-        &self,
-        document: &ServiceDocument,
-        rollback: &Rollback,
-        ended: Afterwards,
-        target: Option<Judgement>,
-        culprit: Option<Judgement>,
-        now: DateTime<Utc>,
-    ) -> notice::Message {
-        let service = &document.service;
-        let latest = |target: &crate::domain::service::TrafficTarget| {
-            target.to == Destination::Latest && target.percent > 0
-        };
-        notice::verdict(&notice::Verdict {
-            service: &service.name,
-            rollback,
-            ended,
-            target,
-            culprit,
-            trouble: service.trouble.as_deref(),
-            follows_latest: service.spec_traffic.iter().any(latest),
-            now,
-        })
     }
 }
 

@@ -1,0 +1,57 @@
+//! What people are told on the way: that the last step has moved everything, and that nobody will look later.
+
+use super::afterwards::{capital, draft};
+use super::next::{Step, after_switch};
+use super::words::{name, prose, short};
+use super::{Ahead, Message, SENTENCE, health, sentence};
+use crate::domain::decision::Reason;
+use crate::domain::probe::Probed;
+use crate::domain::record::Rollback;
+use crate::domain::service::ServiceName;
+
+/// Renders that the last step of a gradual rollback has moved all traffic.
+#[must_use]
+pub fn last_step(
+    service: &ServiceName,
+    rollback: &Rollback,
+    late: bool,
+    ahead: Ahead,
+    probed: Option<&Probed>,
+) -> Message {
+    let Rollback { culprit, target, why, .. } = rollback;
+    let (from, to) = (short(culprit, &service.service), short(target, &service.service));
+    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", capital(&sentence(why))));
+    let late = if late { " You hear of it late: Runback was interrupted." } else { "" };
+    let story = format!(
+        "Cloud Run's status shows all of `{}`'s traffic at `{}`.{why}{late}{}",
+        name(culprit),
+        name(target),
+        health(probed)
+    );
+    let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
+    let steps = after_switch(Some(service), culprit, target, reason, ahead);
+    let header = format!("{} rolled back, last step: {from} → {to}", name(&service.service));
+    let message = draft(header, story, &steps, reason.code(), &rollback.incident);
+    Message { urgent: false, ..message }
+}
+
+/// Renders that nobody will look at a rollback later: its queue refuses the task.
+#[must_use]
+pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> Message {
+    let story = format!(
+        "The rollback to `{}` stands. *Runback does not look whether it helped:* its task queue refuses the task ({}).",
+        name(&rollback.target),
+        prose(why, SENTENCE)
+    );
+    let steps = [
+        Step::say(format!(
+            "Check yourself that the errors stop now that `{}` serves.",
+            name(&rollback.target)
+        )),
+        Step::say(
+            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's role `roles/cloudtasks.enqueuer` on it.",
+        ),
+    ];
+    let header = format!("{}: no look at the rollback later", name(&service.service));
+    draft(header, story, &steps, &rollback.reason, &rollback.incident)
+}
