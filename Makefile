@@ -4,7 +4,7 @@ IMAGE ?= runback
 EVENT ?= target/test-event.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test-event test decisions plot check bench image clean
+.PHONY: help demo run test-event test test-infra decisions plot check bench image clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test-event: ## Send the running one (`make run`) an alert, as Eventarc would
 
 test: ## The whole test suite
 	cargo test --locked
+
+test-infra: ## The Terraform in infra/, without an account at Google
+	@.ci/test-infra
 
 decisions: ## The labelled decision bench: precision, recall, and each answer
 	@cargo test --quiet --locked --test decisions

@@ -141,7 +141,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let began = trail.gate("deployed_recently", cause::deployed_recently(&case, culprit))?;
     trail.gate("caused_by_it", cause::caused_by_it(&case, culprit, began))?;
     trail.gate("allowed", limits::allowed(&case))?;
-    let unhealthy = preflight::convicted(facts.probes);
+    let unhealthy = preflight::convicted(&case, facts.probes);
     // When every candidate fails its probes, the first one is the plan that people are told of.
     let chosen = match target::choose(&case, culprit, &unhealthy) {
         Err(_) if !unhealthy.is_empty() => target::choose(&case, culprit, &[]),

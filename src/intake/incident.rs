@@ -49,7 +49,8 @@ pub(super) fn read(notification: &Value) -> Content {
         // A log sink publishes the same entries that Eventarc brings as events.
         Value::Null if audit::is_entry(notification) => return audit::read(notification),
         Value::Null if has_version(notification) => {
-            "A ping from Cloud Monitoring: a version without an incident."
+            // infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
+            "A ping: a version without an incident, as a new channel and the heartbeat send it."
         }
         Value::Null => "A message without an incident.",
         _ => "A message whose incident is not an object.",

@@ -31,7 +31,14 @@ impl Runback {
         self.record_phase(document, rollback, ended.phase(), received.deadline())
             .await
             .map_err(|error| error.to_string())?;
-        tracing::warn!(rollback = rollback.id, incident = rollback.incident, "{}", message.text);
+        tracing::warn!(
+            rollback = rollback.id,
+            incident = rollback.incident,
+            verdict = ended.code(),
+            service = %document.service.name,
+            "{}",
+            message.text
+        );
         Ok(message.text)
     }
 

@@ -168,7 +168,9 @@ impl Runback {
         let said = match self.answer(&case).await {
             Ending::Later(why) => why,
             Ending::Decided(decision) => {
-                answer::log(&decision, "watched", None, received.instant.elapsed());
+                // Metrics count what was decided; that all is well is said ten times for each deploy.
+                let stage = if decision.outcome == Outcome::Ignore { "watched" } else { "decided" };
+                answer::log(&decision, stage, None, received.instant.elapsed());
                 if let Some(why) = watch::over(&decision) {
                     return Ok(format!("the watch of {} ends: {why}", look.revision));
                 }

@@ -46,7 +46,7 @@ pub struct Situation {
     revisions: Vec<WireRevision>,
     /// Percent by revision, in the service's status.
     traffic: BTreeMap<String, u8>,
-    /// The same in its spec, where that differs.
+    /// The same in its spec, where that differs; `LATEST` is whatever is deployed last.
     spec: Option<BTreeMap<String, u8>>,
     #[serde(default)]
     served: Vec<Served>,
@@ -55,6 +55,8 @@ pub struct Situation {
     /// Earlier rollbacks by Runback, newest first. Their culprits are in quarantine, with their images.
     #[serde(default)]
     rollbacks: Vec<WireRollback>,
+    /// The text of Runback's annotation, where it is not what Runback itself would have written.
+    record: Option<String>,
     #[serde(default)]
     in_flight: bool,
     /// How long ago the message was published.
@@ -135,6 +137,8 @@ struct Alert {
     user_labels: BTreeMap<String, String>,
     region: String,
     service: String,
+    /// The monitored resource's type; that of an uptime check is `uptime_url`.
+    resource: String,
     test: bool,
 }
 
@@ -150,6 +154,7 @@ impl Default for Alert {
             user_labels: BTreeMap::new(),
             region: REGION.into(),
             service: SERVICE.into(),
+            resource: "cloud_run_revision".into(),
             test: false,
         }
     }
@@ -208,8 +213,12 @@ fn recovered() -> String {
 #[serde(deny_unknown_fields)]
 struct WireProbed {
     revision: String,
+    #[serde(default)]
     bad: u64,
+    #[serde(default)]
     of: u64,
+    /// Why it could not be asked at all, if it could not.
+    unreachable: Option<String>,
 }
 
 fn now() -> DateTime<Utc> {
@@ -253,7 +262,10 @@ impl Situation {
             deadline_passed: self.deadline_passed,
             scene: Some(Scene {
                 service: self.service(),
-                record: (!self.rollbacks.is_empty()).then(|| self.record().to_string()),
+                record: self
+                    .record
+                    .clone()
+                    .or_else(|| (!self.rollbacks.is_empty()).then(|| self.told_rollbacks().to_string())),
                 revisions: self.revisions.iter().map(|revision| self.revision(revision)).collect(),
                 evidence,
                 slow,
@@ -264,8 +276,19 @@ impl Situation {
 
     /// The Pub/Sub push that brings the notification.
     fn message(&self) -> Value {
-        let Alert { kind, state, incident, revision, began, without, user_labels, region, service, test } =
-            &self.alert;
+        let Alert {
+            kind,
+            state,
+            incident,
+            revision,
+            began,
+            without,
+            user_labels,
+            region,
+            service,
+            resource,
+            test,
+        } = &self.alert;
         let filter = |metric: &str| format!("metric.type=\"{metric}\" resource.type=\"cloud_run_revision\"");
         let condition = match kind.as_str() {
             "errors" => json!({"conditionThreshold": {"filter": filter("run.googleapis.com/request_count")}}),
@@ -302,7 +325,7 @@ impl Situation {
                 "state": state,
                 "started_at": ago(*began).timestamp(),
                 "scoping_project_id": PROJECT,
-                "resource": {"type": if uptime { "uptime_url" } else { "cloud_run_revision" }, "labels": labels},
+                "resource": {"type": if uptime { "uptime_url" } else { resource.as_str() }, "labels": labels},
                 "policy_user_labels": user_labels,
                 "policy_name": self.name,
                 "condition_name": kind,
@@ -316,7 +339,10 @@ impl Situation {
     fn service(&self) -> Service {
         let targets = |split: &BTreeMap<String, u8>| -> Vec<TrafficTarget> {
             let shares = split.iter().map(|(revision, percent)| TrafficTarget {
-                to: Destination::Revision(revision.clone()),
+                to: match revision.as_str() {
+                    "LATEST" => Destination::Latest,
+                    name => Destination::Revision(name.to_owned()),
+                },
                 percent: *percent,
                 tag: None,
             });
@@ -362,7 +388,7 @@ impl Situation {
         format!("sha256:{image}")
     }
 
-    fn record(&self) -> Value {
+    fn told_rollbacks(&self) -> Value {
         let rollbacks: Vec<Value> = self
             .rollbacks
             .iter()
@@ -453,8 +479,10 @@ fn periods() -> impl Iterator<Item = (i64, i64)> {
 
 impl WireProbed {
     fn understood(&self) -> Probed {
-        let outcome =
-            Outcome::Answered { probes: self.of, bad: self.bad, slowest: Duration::from_millis(80) };
+        let outcome = match &self.unreachable {
+            Some(why) => Outcome::Inconclusive(why.clone()),
+            None => Outcome::Answered { probes: self.of, bad: self.bad, slowest: Duration::from_millis(80) },
+        };
         Probed { revision: self.revision.clone(), outcome }
     }
 }

@@ -53,6 +53,10 @@ mod secrets;
 
 mod release;
 
+mod infra;
+
+mod permissions;
+
 mod judge;
 
 mod command;

@@ -3,6 +3,8 @@
 //! Proportions are judged by Wilson's score interval, which stays honest for few requests and for ratios near 0
 //! and 1 (E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927).
 
+use chrono::TimeDelta;
+
 use super::Sample;
 
 /// 95 % two-sided.
@@ -135,6 +137,22 @@ pub fn judge_runs(samples: &[Sample], judgement: Judgement, min_requests: u64) -
         return judgement;
     }
     Judgement { verdict: Verdict::Confirmed, run: Some(run), ..judgement }
+}
+
+/// What fails in most of this time until the end, three minutes of four, is no spike any more.
+const ENDING: TimeDelta = TimeDelta::minutes(4);
+
+/// Judges the end of a revision's life: all of the samples, or the last of them from any moment on that is four minutes or
+/// more before the end. An outage that begins shortly before the end is no smaller for that.
+#[must_use]
+pub fn judge_ending(samples: &[Sample], threshold: f64, min_requests: u64) -> Judgement {
+    let whole = judge(samples, threshold, min_requests);
+    let Some(last) = samples.last() else { return whole };
+    let endings = (0..samples.len())
+        .filter(|first| last.end - samples[*first].start >= ENDING)
+        .map(|first| judge(&samples[first..], threshold, min_requests));
+    let mut failing = endings.filter(|judgement| judgement.verdict == Verdict::Confirmed);
+    failing.next().unwrap_or(whole)
 }
 
 /// Requests and bad requests in all.

@@ -74,7 +74,7 @@ pub(in crate::domain) fn caused_by_it(
         let samples = &case.real_traffic(before);
         let handed_over = handed_over(samples, readings.of(name)).map_or(switch, |end| end.max(switch));
         // With little traffic a few failures are enough to hold back: here doubt speaks for the culprit.
-        let last = evidence::judge(&last_minutes(samples, handed_over), bar, evidence::MIN_BAD);
+        let last = evidence::judge_ending(&last_minutes(samples, handed_over), bar, evidence::MIN_BAD);
         let figures = format!("{} before {name} took over", text::percent(last.ratio));
         if last.verdict != Verdict::Confirmed || last.ratio < culprit_ratio / 2.0 {
             let also = if skipped.is_empty() {

@@ -1,5 +1,6 @@
 //! Gate `culprit`: which serving revision the alert is about.
 
+use crate::domain::alert::Signal;
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
 use crate::domain::evidence::{Evidence, Judgement, Verdict};
@@ -51,6 +52,10 @@ fn convict<'a>(case: &Case<'a>, serving: &[&str]) -> Passage<&'a Revision> {
     if convicted.len() == serving.len() {
         let detail = format!("every serving revision fails ({}); going back would not help", list(serving));
         return Err(Halt::notify(Reason::DependencyOutage, detail));
+    }
+    let vouched = case.alert.signal == Signal::Other && case.alert.wish().is_some();
+    if convicted.is_empty() && vouched {
+        return ambiguous("what it measures, their requests do not show");
     }
     let newest = |name: &&&str| case.revision(name).map(|revision| revision.created_at);
     match convicted.iter().max_by_key(newest) {

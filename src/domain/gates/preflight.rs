@@ -2,8 +2,10 @@
 
 use crate::domain::decide::{Case, Halt, Passage, axis_of};
 use crate::domain::decision::Reason;
+use crate::domain::evidence::Verdict;
 use crate::domain::probe::{Probed, Wish};
 
+use super::failing::judge_revision;
 use super::target::Target;
 
 /// What the gate says.
@@ -15,8 +17,18 @@ pub(in crate::domain) enum Preflight {
 }
 
 /// The revisions that the probes found confidently unhealthy.
-pub(in crate::domain) fn convicted(probes: &[Probed]) -> Vec<&str> {
-    probes.iter().filter(|probed| probed.convicts()).map(|probed| probed.revision.as_str()).collect()
+pub(in crate::domain) fn convicted<'a>(case: &Case<'_>, probes: &'a [Probed]) -> Vec<&'a str> {
+    probes.iter().filter(|probed| convicts(case, probed)).map(|probed| probed.revision.as_str()).collect()
+}
+
+/// Real requests outweigh probes: a revision that serves healthily has a wrong health path.
+fn convicts(case: &Case<'_>, probed: &Probed) -> bool {
+    probed.convicts() && !serves_healthily(case, &probed.revision)
+}
+
+fn serves_healthily(case: &Case<'_>, revision: &str) -> bool {
+    case.service.split().contains_key(revision)
+        && judge_revision(case, revision).is_some_and(|judgement| judgement.verdict == Verdict::Healthy)
 }
 
 /// Weighs the target's probes; nothing without a health path. When critical, nothing is written for a probe's sake.
@@ -29,12 +41,16 @@ pub(in crate::domain) fn check(
     let path = case.rules.health_path.clone()?;
     let name = &target.revision.name;
     let failed: Vec<String> =
-        probes.iter().filter(|probed| probed.convicts()).map(Probed::sentence).collect();
+        probes.iter().filter(|probed| convicts(case, probed)).map(Probed::sentence).collect();
     let before = |sentence: String| [vec![sentence], failed.clone()].concat().join("; ");
     let passed = |sentence: String| Some(Preflight::Known(Ok(((), before(sentence)))));
     if let Some(probed) = probes.iter().find(|probed| probed.revision == *name) {
         if !probed.convicts() {
             return passed(probed.sentence());
+        }
+        if !convicts(case, probed) {
+            let sentence = probed.sentence();
+            return passed(format!("{sentence}, but it serves healthily: {path} is no health path of it"));
         }
         // An unhealthy target is only chosen again when there is no other.
         let detail = format!("{}; no other candidate is left", failed.join("; "));

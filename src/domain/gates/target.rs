@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
-use crate::domain::evidence::{self, Evidence, Readings, Sample, Verdict};
+use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
 use crate::domain::record::Share;
 use crate::domain::service::Revision;
 use crate::domain::steps;
@@ -15,8 +15,14 @@ use super::failing::judge_revision;
 /// A revision that was healthy all along has to have ended healthily as well: its last stretch is judged by itself.
 const LAST_STRETCH: TimeDelta = TimeDelta::minutes(30);
 
+/// So great a share of bad requests disqualifies however short before the end it began.
+const COLLAPSE: f64 = 0.5;
+
 /// What a revision was like longer before it was replaced says less than its last day.
 const LAST_DAY: TimeDelta = TimeDelta::hours(24);
+
+/// Revisions that served until so close to each other served at the same time.
+const SAME_TIME: TimeDelta = TimeDelta::minutes(10);
 
 /// The revision to go back to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,13 +61,21 @@ pub(in crate::domain) fn choose<'a>(
     }
     let split = case.service.split();
     let serves = |revision: &Revision| split.contains_key(&revision.name);
-    let proven = candidates.iter().filter_map(|(revision, past)| match past {
-        Past::Healthy { last, requests, ratio } => {
-            Some((*revision, (serves(revision), *last, *requests), *ratio))
-        }
-        _ => None,
-    });
-    if let Some((revision, (_, _, requests), ratio)) = proven.max_by_key(|(_, order, _)| *order) {
+    let proven: Vec<_> = candidates
+        .iter()
+        .filter_map(|(revision, past)| match past {
+            Past::Healthy { last, requests, ratio } => Some((*revision, *last, *requests, *ratio)),
+            _ => None,
+        })
+        .collect();
+    // Of two that served side by side until the same minutes, chance would decide: the newer one is taken.
+    let latest = proven.iter().map(|(_, last, ..)| *last).max();
+    let order = |revision: &Revision, last: DateTime<Utc>| {
+        (serves(revision), latest.is_some_and(|latest| last > latest - SAME_TIME), revision.created_at)
+    };
+    if let Some((revision, _, requests, ratio)) =
+        proven.into_iter().max_by_key(|(revision, last, ..)| order(revision, *last))
+    {
         let history = text::duration(case.rules.history);
         let detail = format!(
             "{} served {} requests in the last {history}, {} bad",
@@ -164,7 +178,10 @@ fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<boo
         (requests, _) if requests < min_requests => evidence::total(samples),
         day => day,
     };
-    let ended_badly = evidence::judge(&lately(LAST_STRETCH), bar, min_requests).verdict == Verdict::Confirmed;
+    let stretch = lately(LAST_STRETCH);
+    let failing = |judgement: Judgement| judgement.verdict == Verdict::Confirmed;
+    let ended_badly = failing(evidence::judge(&stretch, bar, min_requests))
+        || failing(evidence::judge_ending(&stretch, bar.max(COLLAPSE), min_requests));
     Some(evidence::ratio(bad, requests) <= bar && !ended_badly)
 }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Case, Ending, Received, Runback};
+use crate::answer;
 use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::service::ServiceName;
 use task::What;
@@ -68,7 +69,10 @@ impl Runback {
         let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
         let case = Case::later(&alert, received, *deadline);
         match self.answer(&case).await {
-            Ending::Decided(decision) => Ok(decision.to_string()),
+            Ending::Decided(decision) => {
+                answer::log(&decision, "decided", None, received.instant.elapsed());
+                Ok(decision.to_string())
+            }
             Ending::Later(why) => Err(why),
         }
     }

@@ -32,6 +32,8 @@ mod audit;
 
 mod promises;
 
+mod permissions;
+
 mod running;
 
 mod documents;
@@ -63,6 +65,7 @@ pub use clock::{Clock, days, hours, minutes, rfc3339};
 pub use cloud_run::Write;
 pub use cloud_tasks::{QUEUE, Task};
 pub use documents::STATE;
+pub use permissions::{Permission, permissions};
 pub use running::{Running, Split};
 pub use setup::{NOW, PROJECT, REGION, Reconcile, Revision, Served, Service, target};
 pub use slack::{BOT_TOKEN, CHANNEL, CHANNEL_NAME, Message};
@@ -241,7 +244,8 @@ impl Simulator {
     pub fn violations(&self) -> Vec<String> {
         let mut world = self.world();
         let broken = world.broken_promises();
-        world.violations.iter().cloned().chain(broken).collect()
+        let unpermitted = permissions::unpermitted(&world.journal);
+        world.violations.iter().cloned().chain(broken).chain(unpermitted).collect()
     }
 
     /// The traps that this call sets off: whether it is carried out first, and what happens.

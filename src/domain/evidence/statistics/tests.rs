@@ -98,3 +98,31 @@ fn one_sample_is_significantly_worse_at_one_percent() {
         assert_eq!(significantly_worse(worse, than), wanted, "{about}");
     }
 }
+
+#[test]
+fn an_end_of_three_bad_minutes_is_no_spike() {
+    type Row<'a> = (&'a str, &'a [(u64, u64)], Verdict);
+    let table: &[Row<'_>] = &[
+        (
+            "the last three of ten",
+            &[(60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 54), (60, 54), (60, 54)],
+            Verdict::Confirmed,
+        ),
+        (
+            "the last two of ten",
+            &[(60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 54), (60, 54)],
+            Verdict::Inconclusive,
+        ),
+        (
+            "three in the middle",
+            &[(60, 0), (60, 54), (60, 54), (60, 54), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0)],
+            Verdict::Inconclusive,
+        ),
+        ("all ten", &[(60, 54); 10], Verdict::Confirmed),
+        ("clean", &[(60, 0); 10], Verdict::Healthy),
+        ("nothing", &[], Verdict::NoData),
+    ];
+    for (about, counts, verdict) in table {
+        assert_eq!(judge_ending(&minutes(counts), 0.05, 20).verdict, *verdict, "{about}");
+    }
+}

@@ -1,0 +1,155 @@
+# Runback's own Cloud Run service.
+
+locals {
+  # The address that Cloud Run gives a service, known before the service is there. Taking it from the service instead
+  # would be a circle: the service needs to know its own address, for its tasks to call back.
+  public_url = "https://${var.name}-${data.google_project.runback.number}.${var.region}.run.app"
+
+  # What the tests and the demonstration call `environment`; secrets come below.
+  environment = {
+    RUNBACK_POLICY          = jsonencode(local.policy)
+    RUNBACK_TASKS_QUEUE     = google_cloud_tasks_queue.checks.id
+    RUNBACK_PUBLIC_URL      = local.public_url
+    RUNBACK_SERVICE_ACCOUNT = google_service_account.tasks.email
+    GOOGLE_CLOUD_PROJECT    = var.project
+    RUST_LOG                = var.log
+  }
+
+  # Variables whose values are read from Secret Manager when an instance starts, and are in no state.
+  secrets = {
+    for variable, secret in {
+      SLACK_WEBHOOK_URL = var.slack_webhook_secret
+      SLACK_BOT_TOKEN   = var.slack_bot_token_secret
+    } : variable => secret if secret != null
+  }
+}
+
+resource "google_service_account" "runback" {
+  project      = var.project
+  account_id   = var.name
+  display_name = "Runback"
+  description  = "What Runback does to guarded services, it does as this account."
+
+  depends_on = [google_project_service.runback]
+}
+
+resource "google_secret_manager_secret_iam_member" "runback" {
+  for_each = local.secrets
+
+  project   = var.project
+  secret_id = each.value
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.runback.member
+
+  depends_on = [google_project_service.runback]
+}
+
+resource "google_cloud_run_v2_service" "runback" {
+  project             = var.project
+  location            = var.region
+  name                = var.name
+  description         = "Rolls guarded Cloud Run services back when an alert fires and the newest deploy is to blame."
+  ingress             = { all = "INGRESS_TRAFFIC_ALL", internal = "INGRESS_TRAFFIC_INTERNAL_ONLY" }[var.ingress]
+  labels              = var.labels
+  deletion_protection = var.deletion_protection
+
+  template {
+    service_account = google_service_account.runback.email
+    labels          = var.labels
+    # An event is answered within 8 seconds; a preflight and its switch take longest.
+    timeout = "60s"
+    # It waits for Google most of the time, so one instance handles a whole burst of alerts.
+    max_instance_request_concurrency = 20
+
+    scaling {
+      min_instance_count = 0
+      max_instance_count = var.max_instances
+    }
+
+    containers {
+      image = var.image
+
+      ports {
+        container_port = 8080
+      }
+
+      dynamic "env" {
+        for_each = merge(local.environment, var.slack_channel == null ? {} : { SLACK_CHANNEL = var.slack_channel })
+        content {
+          name  = env.key
+          value = env.value
+        }
+      }
+
+      dynamic "env" {
+        for_each = local.secrets
+        content {
+          name = env.key
+          value_source {
+            secret_key_ref {
+              secret  = env.value
+              version = "latest"
+            }
+          }
+        }
+      }
+
+      resources {
+        limits            = { cpu = "1", memory = "256Mi" }
+        cpu_idle          = true
+        startup_cpu_boost = true
+      }
+
+      # It listens within milliseconds; a second is Cloud Run's shortest period.
+      startup_probe {
+        period_seconds    = 1
+        timeout_seconds   = 1
+        failure_threshold = 30
+        http_get {
+          path = "/health"
+        }
+      }
+
+      liveness_probe {
+        period_seconds    = 30
+        timeout_seconds   = 5
+        failure_threshold = 3
+        http_get {
+          path = "/health"
+        }
+      }
+    }
+  }
+
+  lifecycle {
+    # Whoever pins Runback to one of its own revisions, in the console or with gcloud, means it. `client` is the tool that
+    # wrote last.
+    ignore_changes = [traffic, client, client_version]
+
+    precondition {
+      condition     = length(local.policy_problems) == 0
+      error_message = "The policy has mistakes:\n${join("\n", local.policy_problems)}"
+    }
+  }
+
+  # A revision whose secret it may not read does not start.
+  depends_on = [google_project_service.runback, google_secret_manager_secret_iam_member.runback]
+}
+
+# Nobody may call it who is not named here: there is no allUsers.
+
+resource "google_cloud_run_v2_service_iam_member" "callers" {
+  for_each = merge(
+    {
+      trigger = google_service_account.trigger.member
+      tasks   = google_service_account.tasks.member
+    },
+    { for member in var.invokers : member => member },
+  )
+
+  project  = var.project
+  location = var.region
+  name     = google_cloud_run_v2_service.runback.name
+  role     = "roles/run.invoker"
+  member   = each.value
+}

@@ -1,0 +1,382 @@
+# Where Runback itself runs
+
+variable "project" {
+  description = "Id of the project that Runback runs in."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "project must be a project id, such as \"my-project\", not a number or a display name."
+  }
+}
+
+variable "region" {
+  description = "Region that Runback runs in. It can guard services in any region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region must be a region, such as \"asia-northeast1\", not a zone or a place."
+  }
+}
+
+variable "name" {
+  description = "Name of the Cloud Run service, and the beginning of the name of everything else."
+  type        = string
+  default     = "runback"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{4,18}[a-z0-9]$", var.name))
+    error_message = "name must have 6 to 20 lower-case letters, digits and hyphens, begin with a letter and not end with a hyphen."
+  }
+}
+
+variable "image" {
+  description = "Container image of Runback, with its tag or, better, its digest. Terraform owns it: a new version is deployed by changing this."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]*(/[a-z0-9._-]+)+(:[A-Za-z0-9._-]+|(:[A-Za-z0-9._-]+)?@sha256:[0-9a-f]{64})$", var.image))
+    error_message = "image must be a full image name with a tag or a digest, such as \"asia-northeast1-docker.pkg.dev/my-project/runback/runback:1a2b3c4\"."
+  }
+}
+
+# What is guarded, and how. Every key that is left out has the default of the policy (see the project's README).
+
+variable "services" {
+  description = "The guarded services, each with its policy keys, its runtime identity and its alerts. Nothing else is ever touched."
+  type = list(object({
+    service = string
+    project = optional(string) # default: the project of Runback
+    region  = optional(string) # default: the region of Runback
+
+    # The service account that the guarded service runs as. A traffic change needs actAs on it.
+    service_account = string
+    # Artifact Registry repository of its images, as projects/P/locations/L/repositories/R. A traffic change needs read
+    # access to it; unset only when the images are public.
+    image_repository = optional(string)
+
+    # The policy of this service.
+    mode                  = optional(string)
+    warning               = optional(number)
+    rollback              = optional(number)
+    critical              = optional(number)
+    slow                  = optional(string)
+    slow_share            = optional(number)
+    window                = optional(string)
+    deploy_window         = optional(string)
+    history               = optional(string)
+    min_requests          = optional(number)
+    cooldown              = optional(string)
+    max_rollbacks_per_day = optional(number)
+    strategy              = optional(string)
+    steps                 = optional(list(number))
+    step_interval         = optional(string)
+    health_path           = optional(string)
+    not_helped            = optional(string)
+    schema                = optional(string)
+
+    alerts = optional(object({
+      # Share of 5xx answers that opens an incident; default: `rollback`. `warning` opens one of its own. 0: neither.
+      error_ratio = optional(number)
+      # Whether slow requests open an incident, by the policy's `slow` and `slow_share`.
+      latency = optional(bool, true)
+      # How long either has to last, in whole minutes.
+      duration = optional(string, "1m")
+      # Log alerts by name: a Logging filter each. ONE matching line is believed without further evidence (the alert
+      # carries runback = critical), so a filter must only match what no healthy revision ever writes.
+      logs = optional(map(string), {})
+      # Who else is told, as projects/P/notificationChannels/C of the service's own project.
+      notification_channels = optional(list(string), [])
+    }), {})
+  }))
+
+  validation {
+    condition     = length(var.services) > 0
+    error_message = "services must list at least one service: without one there is nothing to guard."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : can(regex("^[a-z]([a-z0-9-]{0,47}[a-z0-9])?$", s.service))
+    ])
+    error_message = "Each service must be a Cloud Run service's short name, such as \"k-back\": ${join(", ", [
+      for s in var.services : jsonencode(s.service) if !can(regex("^[a-z]([a-z0-9-]{0,47}[a-z0-9])?$", s.service))
+    ])} is none."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : s.project == null || can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", s.project))
+    ])
+    error_message = "The project of a service must be a project id, such as \"my-project\"."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : s.region == null || can(regex("^[a-z]+-[a-z]+[0-9]+$", s.region))
+    ])
+    error_message = "The region of a service must be a region, such as \"asia-northeast1\"."
+  }
+
+  validation {
+    condition = length(var.services) == length(distinct([
+      for s in var.services : "${coalesce(s.project, var.project)}/${coalesce(s.region, var.region)}/${s.service}"
+    ]))
+    error_message = "services lists a service twice: project, region and service together must differ."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : can(regex("^[^@\\s:/]+@[a-z0-9.-]+\\.gserviceaccount\\.com$", s.service_account))
+    ])
+    error_message = "service_account must be the e-mail address of the account that the service runs as; this shows it: gcloud run services describe SERVICE --region REGION --format 'value(spec.template.spec.serviceAccountName)'."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : s.image_repository == null || can(regex("^projects/[^/]+/locations/[^/]+/repositories/[^/]+$", s.image_repository))
+    ])
+    error_message = "image_repository must have the form projects/P/locations/L/repositories/R."
+  }
+
+  validation {
+    condition = alltrue([
+      for s in var.services : s.alerts.error_ratio == null ? true : s.alerts.error_ratio >= 0 && s.alerts.error_ratio < 1
+    ])
+    error_message = "alerts.error_ratio must be a share from 0 (no such alert) to below 1, such as 0.05 for 5 %."
+  }
+
+  validation {
+    condition     = alltrue([for s in var.services : can(regex("^([1-9]|[1-5][0-9]|60)m$", s.alerts.duration))])
+    error_message = "alerts.duration must be 1m to 60m: Monitoring counts in whole minutes, and an hour is late for a rollback."
+  }
+
+  validation {
+    condition = alltrue(flatten([
+      for s in var.services : [for name, filter in s.alerts.logs : trimspace(name) != "" && trimspace(filter) != ""]
+    ]))
+    error_message = "alerts.logs must give each log alert a name and a Logging filter: an empty filter would match every line."
+  }
+
+  validation {
+    condition = alltrue(flatten([
+      for s in var.services : [for c in s.alerts.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", c))]
+    ]))
+    error_message = "alerts.notification_channels must have the form projects/P/notificationChannels/C."
+  }
+}
+
+variable "mode" {
+  description = "What services do that do not say otherwise: \"observe\" explains what it would do, \"enforce\" acts."
+  type        = string
+  default     = "observe"
+
+  validation {
+    condition     = contains(["observe", "enforce"], var.mode)
+    error_message = "mode must be \"observe\" or \"enforce\"."
+  }
+}
+
+variable "defaults" {
+  description = "Policy keys of all services that do not say otherwise. `mode` has a variable of its own."
+  type = object({
+    warning               = optional(number)
+    rollback              = optional(number)
+    critical              = optional(number)
+    slow                  = optional(string)
+    slow_share            = optional(number)
+    window                = optional(string)
+    deploy_window         = optional(string)
+    history               = optional(string)
+    min_requests          = optional(number)
+    cooldown              = optional(string)
+    max_rollbacks_per_day = optional(number)
+    strategy              = optional(string)
+    steps                 = optional(list(number))
+    step_interval         = optional(string)
+    health_path           = optional(string)
+    not_helped            = optional(string)
+    schema                = optional(string)
+  })
+  default  = {}
+  nullable = false
+}
+
+# Who is told
+
+variable "slack_webhook_secret" {
+  description = "Secret Manager secret (its short name) with the URL of a Slack webhook. The secret is made outside of Terraform, so that its value is in no state."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.slack_webhook_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.slack_webhook_secret))
+    error_message = "slack_webhook_secret must be the short name of a secret in the project, such as \"runback-slack\", never the webhook itself."
+  }
+
+  validation {
+    condition     = var.slack_webhook_secret == null || var.slack_bot_token_secret == null
+    error_message = "slack_webhook_secret and slack_bot_token_secret are both set, and only one can be used."
+  }
+}
+
+variable "slack_bot_token_secret" {
+  description = "Instead of a webhook: secret (its short name) with the token of a Slack bot, which can also thread and update."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.slack_bot_token_secret == null || can(regex("^[A-Za-z0-9_-]{1,255}$", var.slack_bot_token_secret))
+    error_message = "slack_bot_token_secret must be the short name of a secret in the project, such as \"runback-slack-bot\", never the token itself."
+  }
+
+  # A token begins with "xoxb-" and would fit the form above.
+  validation {
+    condition     = var.slack_bot_token_secret == null || !startswith(coalesce(var.slack_bot_token_secret, "-"), "xox")
+    error_message = "slack_bot_token_secret holds a token. Put the token into Secret Manager, and the secret's name here."
+  }
+}
+
+variable "slack_channel" {
+  description = "Channel that the bot posts to."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = (var.slack_channel == null) == (var.slack_bot_token_secret == null)
+    error_message = "slack_channel and slack_bot_token_secret belong together: a bot needs a channel, and a webhook has its own."
+  }
+}
+
+variable "operator_emails" {
+  description = "Addresses that hear when Runback itself is in trouble."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.operator_emails : can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", address))])
+    error_message = "operator_emails must be e-mail addresses."
+  }
+}
+
+variable "operator_channels" {
+  description = "Existing notification channels of the project (projects/P/notificationChannels/C) that hear the same, for a pager or another Slack channel."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for channel in var.operator_channels : can(regex("^projects/[^/]+/notificationChannels/[^/]+$", channel))])
+    error_message = "operator_channels must have the form projects/P/notificationChannels/C."
+  }
+}
+
+# How it is reached
+
+variable "trigger" {
+  description = "How alerts get from the topic to Runback: \"eventarc\", or \"push\" for a Pub/Sub push subscription with a dead-letter topic."
+  type        = string
+  default     = "eventarc"
+
+  validation {
+    condition     = contains(["eventarc", "push"], var.trigger)
+    error_message = "trigger must be \"eventarc\" or \"push\"."
+  }
+}
+
+variable "ingress" {
+  description = "Which networks reach Runback: \"all\", or \"internal\" for this project and Google's own deliveries only. Either way IAM authenticates every caller."
+  type        = string
+  default     = "all"
+
+  validation {
+    condition     = contains(["all", "internal"], var.ingress)
+    error_message = "ingress must be \"all\" or \"internal\"."
+  }
+}
+
+variable "invokers" {
+  description = "Who else may call Runback, for example to send it an alert with curl: IAM members such as \"group:oncall@example.com\"."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in var.invokers : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+", member))])
+    error_message = "invokers must be IAM members such as \"user:a@example.com\" or \"group:oncall@example.com\". allUsers would let anybody send alerts."
+  }
+}
+
+# The rest has defaults that fit
+
+variable "heartbeat" {
+  description = "Whether an empty message is sent through the topic every 30 minutes, and operators are told when Runback no longer hears it."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "max_instances" {
+  description = "Most instances of Runback. One is enough; more are for the moment in which one is replaced, or a burst of alerts."
+  type        = number
+  default     = 3
+  nullable    = false
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 100 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances must be a whole number from 1 to 100."
+  }
+}
+
+variable "log" {
+  description = "What Runback logs (RUST_LOG). Without \"info\", the log-based metrics and the heartbeat see nothing."
+  type        = string
+  default     = "info"
+  nullable    = false
+
+  validation {
+    condition     = !var.heartbeat || !contains(["warn", "error", "off"], lower(trimspace(var.log)))
+    error_message = "log hides the lines by which the heartbeat is heard, and operators would be told that Runback is silent: use \"info\", or set heartbeat = false."
+  }
+}
+
+variable "queue_name" {
+  description = "Name of the Cloud Tasks queue; unset: NAME-checks. A deleted queue's name cannot be used again for some days, so a second attempt may need another one."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.queue_name == null || can(regex("^[A-Za-z0-9-]{1,100}$", var.queue_name))
+    error_message = "queue_name must have 1 to 100 letters, digits and hyphens."
+  }
+}
+
+variable "create_repository" {
+  description = "Whether to make an Artifact Registry repository for Runback's own image."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "enable_apis" {
+  description = "Whether to switch on the APIs that are needed. They stay on when Runback is destroyed."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "deletion_protection" {
+  description = "Whether Terraform refuses to delete the Cloud Run service of Runback. It keeps no data, so there is little to protect."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "labels" {
+  description = "Labels for everything that can carry labels."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
