@@ -165,7 +165,7 @@ fn announce(config: &Config) {
     }
     if config.webhook.is_some() {
         tracing::warn!(
-            "/webhook is on: a service that Monitoring can call without IAM leaves / and /tasks open too"
+            "/webhook is on: a service that Monitoring can call without IAM leaves /, /tasks and /watch open too"
         );
     }
     if config.slack.is_none() {

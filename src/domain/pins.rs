@@ -1,7 +1,7 @@
 //! Deploys that wait behind a pin: after a rollback Cloud Run gives new revisions no traffic until the service is
 //! released, and whoever deploys may not know.
 
-use super::record::{Quarantined, Record, Rollback};
+use super::record::{Phase, Quarantined, Record, Rollback};
 use super::service::{Destination, Revision, Service};
 use super::steps;
 
@@ -16,13 +16,15 @@ pub struct Waiting<'a> {
     pub ban: Option<&'a Quarantined>,
 }
 
-/// The rollback that the service is pinned by: everything has moved, the spec still says so, and nothing follows LATEST.
+/// The rollback that the service is pinned by: it moves nothing any more, the spec still says what it wrote, and nothing
+/// follows LATEST.
 #[must_use]
 pub fn pinned_by<'a>(service: &Service, record: &'a Record) -> Option<&'a Rollback> {
     let rollback = record.rollbacks.first()?;
     let follows =
         service.spec_traffic.iter().any(|target| target.to == Destination::Latest && target.percent > 0);
-    let pins = rollback.step >= steps::ALL && rollback.is_wanted(service) && !follows;
+    let stands = rollback.step >= steps::ALL || rollback.phase == Phase::Halted;
+    let pins = stands && rollback.is_wanted(service) && !follows;
     pins.then_some(rollback)
 }
 

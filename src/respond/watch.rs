@@ -36,6 +36,8 @@ const LONGEST_NAME: usize = 500;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Look {
     revision: String,
+    /// Its percent of the traffic when the watch began: a canary that is given more is watched anew.
+    percent: u8,
     look: u32,
     /// The reasons that people have been told of.
     #[serde(default)]
@@ -113,7 +115,8 @@ impl Runback {
                 Ok(noted(name, Reason::Watching, why.into()))
             }
             Subject::Revision(revision) => {
-                let look = Look { revision: revision.name.clone(), look: 1, told: Vec::new() };
+                let percent = document.service.split().get(&revision.name).copied().unwrap_or_default();
+                let look = Look { revision: revision.name.clone(), percent, look: 1, told: Vec::new() };
                 if let Some(why) = refused(self.plan_look(tasks, name, look, received).await)? {
                     return nothing(why);
                 }
@@ -132,7 +135,7 @@ impl Runback {
         look: Look,
         received: Received,
     ) -> Result<(), CallError> {
-        let id = named(name, &[&look.revision], look.look);
+        let id = named(name, &[&look.revision, &look.percent.to_string()], look.look);
         let due = received.time() + EVERY;
         tasks.create(&id, &Task::deploy(name, look).body(), due, received.deadline()).await
     }
@@ -213,7 +216,7 @@ fn noted(name: &ServiceName, reason: Reason, why: String) -> Decision {
     Decision { outcome, reason, service, incident, gates, plan: None, minutes: Vec::new() }
 }
 
-/// A task's name: the same for the same look at the same revision of the same service.
+/// A task's name: the same for the same look at the same revision of the same service, with the same traffic.
 fn named(name: &ServiceName, what: &[&str], number: u32) -> String {
     let ServiceName { project, region, service } = name;
     let number = number.to_string();

@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::alert::Delivery;
-use crate::simulator::{NOW, PROJECT, REGION, Revision, Service, Simulator, days};
-use crate::situation::{BAD, GOOD, SERVICE};
+use crate::harness::{Runback, guarding};
+use crate::simulator::{NOW, PROJECT, REGION, Revision, Service, Simulator, days, minutes};
+use crate::situation::{BAD, GOOD, SERVICE, assert_rolled_back, moves};
 
 /// The API by which a service was changed: they leave different entries.
 #[derive(Clone, Copy, Debug)]
@@ -86,4 +87,43 @@ pub fn audit_event(simulator: &Simulator, service: &str, api: Api) -> Delivery {
 /// What `runback watch` and any other pipeline send.
 pub fn called(service: &str) -> Delivery {
     Delivery::new("/watch", &[("content-type", "application/json")], json!({"service": service}).to_string())
+}
+
+/// A minute passes, and what is due then is delivered.
+pub async fn a_minute(simulator: &Simulator, runback: &Runback) {
+    simulator.advance(minutes(1));
+    for answer in runback.deliver_due_tasks().await {
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+}
+
+/// k-back has been deployed with this share of errors, and Runback has heard of it.
+pub async fn watched(errors: f64) -> (Simulator, Runback) {
+    let (simulator, runback) = guarding([healthy()]).await;
+    deploy(&simulator, errors);
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    (simulator, runback)
+}
+
+/// Minutes pass until the deploy is rolled back: five at most, with whatever delay Monitoring has.
+pub async fn until_rolled_back(simulator: &Simulator, runback: &Runback) {
+    for _ in 0..5 {
+        a_minute(simulator, runback).await;
+        if moves(simulator) > 0 {
+            break;
+        }
+    }
+    assert_rolled_back(simulator);
+}
+
+/// A watch has come and gone.
+#[track_caller]
+pub fn assert_left_alone(simulator: &Simulator) {
+    assert!(simulator.writes().is_empty(), "{:#?}", simulator.writes());
+    assert_eq!(waiting(simulator), Vec::<String>::new());
+}
+
+/// The ids of the tasks that wait.
+pub fn waiting(simulator: &Simulator) -> Vec<String> {
+    simulator.tasks().iter().map(|task| task.id().to_owned()).collect()
 }

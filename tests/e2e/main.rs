@@ -39,6 +39,8 @@ mod later;
 
 mod watch;
 
+mod watch_calls;
+
 mod bot;
 
 mod pins;

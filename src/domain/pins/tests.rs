@@ -69,15 +69,18 @@ fn serving(split: &[(&str, u8)]) -> Service {
 #[test]
 fn a_service_is_pinned_while_its_spec_says_what_our_rollback_wrote_and_follows_nothing() {
     let under_way = Record { rollbacks: vec![Rollback { step: 50, ..rollback() }], ..record() };
+    let halted = Rollback { step: 50, phase: Phase::Halted, ..rollback() };
+    let halted = Record { rollbacks: vec![halted], ..record() };
     type Row<'a> = (&'a str, &'a [(&'a str, u8)], &'a Record, bool);
     let (ours, nothing) = (record(), Record::default());
-    let table: [Row<'_>; 6] = [
+    let table: [Row<'_>; 7] = [
         ("our rollback", &[("s-1", 100)], &ours, true),
         ("released", &[("LATEST", 100)], &ours, false),
         ("the rest follows LATEST", &[("s-1", 50), ("LATEST", 50)], &ours, false),
         ("the culprit was put back", &[("s-2", 100)], &ours, false),
         ("no rollback", &[("s-1", 100)], &nothing, false),
         ("a gradual one under way", &[("s-1", 50), ("s-2", 50)], &under_way, false),
+        ("one that was halted on its way", &[("s-1", 50), ("s-2", 50)], &halted, true),
     ];
     for (about, split, record, pinned) in table {
         assert_eq!(pinned_by(&serving(split), record).is_some(), pinned, "{about}");
