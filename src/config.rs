@@ -118,7 +118,7 @@ pub struct SlackArgs {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Later checks")]
 pub struct TasksArgs {
-    /// Cloud Tasks queue (projects/P/locations/L/queues/Q); without one there are no later checks.
+    /// Cloud Tasks queue (projects/P/locations/L/queues/Q); without one there are no later checks and no gradual steps.
     #[arg(long, env = TASKS_QUEUE, value_name = "QUEUE")]
     tasks_queue: Option<String>,
 

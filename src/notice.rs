@@ -29,7 +29,7 @@ mod tests;
 pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
 use next::{Step, after_switch, describe, grant, not_arrived, untouched};
-pub use on_the_way::{last_step, no_look_ahead};
+pub use on_the_way::{no_look_ahead, step};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use shift::Shift;

@@ -148,10 +148,10 @@ fn not_helped(verdict: &Verdict<'_>) -> Parts {
 fn restored(verdict: &Verdict<'_>) -> Parts {
     let Verdict { service, rollback, follows_latest, .. } = verdict;
     let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
-    let why = rollback.why.as_deref().map_or(String::new(), |why| format!(": {}", sentence(why)));
+    let why = rollback.why.as_deref().map_or(String::new(), |why| format!("\n{}.", sentence(why)));
     let story = format!(
-        "*`{target}` is no better than `{culprit}`*{why}. So the traffic is back as it was before ({}). `{culprit}` \
-         is not to blame: Runback does not roll it back again.",
+        "*`{target}` is no better than `{culprit}`*, so the traffic is back as it was before ({}). `{culprit}` is \
+         not to blame: Runback does not roll it back again.{why}",
         shares(&rollback.from)
     );
     let pin = if *follows_latest {
@@ -179,22 +179,27 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
     let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
     let part = match rollback.step {
         _ if rollback.phase == Phase::Restoring => "while it put the previous split back".to_owned(),
-        steps::ALL => format!("after it had moved `{culprit}`'s traffic to `{target}`"),
-        step => format!("after {step} % of `{culprit}`'s traffic had moved to `{target}`"),
+        steps::ALL => format!("after Runback had moved `{culprit}`'s to `{target}`"),
+        step => format!("after Runback had moved {step} % of `{culprit}`'s to `{target}`"),
     };
     let (title, story) = match ended {
         Afterwards::Halted => (
             format!("rollback halted at {} %", rollback.step),
             format!(
-                "*`{target}` is no better than `{culprit}`*, so Runback stopped {part}: {} at `{target}`, {} at \
-                 `{culprit}`. The traffic stays where it is; somebody has to look.",
+                "*`{target}` is no better than `{culprit}`*, so Runback stopped. The traffic stays where it is, {} % \
+                 of `{culprit}`'s at `{target}`; somebody has to look.\n`{target}`: {}.\n`{culprit}`: {}.",
+                rollback.step,
                 figures(verdict.target),
                 figures(verdict.culprit)
             ),
         ),
         Afterwards::Forbidden => (
             format!("rollback stopped at {} %", rollback.step),
-            format!("Runback stopped {part}: its policy says to observe only now. *The traffic is split.*"),
+            format!(
+                "Runback's policy says to observe only by now, so it stopped. *The traffic is split*, {} % of \
+                 `{culprit}`'s at `{target}`.",
+                rollback.step
+            ),
         ),
         _ => (
             "rollback stopped, somebody else moved the traffic".to_owned(),
@@ -210,7 +215,9 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
     if *ended != Afterwards::Overruled {
         steps.push(finish("To put it back as it was:", &rollback.from));
     }
-    steps.push(Step::run(format!("{PIN}:"), release(service)));
+    if !verdict.follows_latest {
+        steps.push(Step::run(format!("The service is pinned. {PIN}:"), release(service)));
+    }
     (title, story, steps)
 }
 
@@ -230,7 +237,8 @@ fn lost(verdict: &Verdict<'_>) -> Parts {
     } else {
         "rollback written, but not in effect"
     };
-    (title.into(), story, not_arrived(Some(service), &split))
+    let wanted = if rollback.phase == Phase::Restoring { split } else { rollback.end() };
+    (title.into(), story, not_arrived(Some(service), &wanted))
 }
 
 /// What the next deploy will do.
@@ -267,11 +275,6 @@ fn span(time: TimeDelta) -> String {
         ..1 => "less than a second".into(),
         _ => text::span(time),
     }
-}
-
-pub(super) fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// "3 of 1,200 requests were bad, 0.25 %; limit 5 %".

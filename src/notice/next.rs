@@ -52,7 +52,7 @@ pub(super) fn after_switch(
         }
         Ahead::Nothing => format!("Check that the errors stop once `{target}` serves."),
         Ahead::Step { percent, wait } => format!(
-            "In {} Runback moves {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
+            "In {} Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
              once if `{culprit}` becomes critical. If you move the traffic yourself, it stops and leaves it to you.",
             text::duration(wait)
         ),
@@ -80,7 +80,7 @@ pub(super) fn not_arrived(service: Option<&ServiceName>, to: &[Share]) -> Vec<St
     let by_hand = service.and_then(|service| split_command(service, to));
     vec![
         Step::run("Look at what Cloud Run says about the service:", service.map(describe)),
-        Step::run("Try the switch once more by hand, or choose another revision:", by_hand),
+        Step::run("Try it once more by hand, or choose another revision:", by_hand),
         Step::run(
             "The service is pinned to the split that was written, also if it arrives late. To release it:",
             service.map(release),

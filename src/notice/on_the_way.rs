@@ -1,6 +1,6 @@
-//! What people are told on the way: that the last step has moved everything, and that nobody will look later.
+//! What people are told on the way: a further step, and that nobody will look later.
 
-use super::afterwards::{capital, draft};
+use super::afterwards::draft;
 use super::next::{Step, after_switch};
 use super::words::{name, prose, short};
 use super::{Ahead, Message, SENTENCE, health, sentence};
@@ -8,29 +8,34 @@ use crate::domain::decision::Reason;
 use crate::domain::probe::Probed;
 use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
+use crate::domain::steps;
 
-/// Renders that the last step of a gradual rollback has moved all traffic.
+/// Renders a further step of a gradual rollback: the last one, or one of which there is something to say.
 #[must_use]
-pub fn last_step(
+pub fn step(
     service: &ServiceName,
     rollback: &Rollback,
     late: bool,
     ahead: Ahead,
     probed: Option<&Probed>,
 ) -> Message {
-    let Rollback { culprit, target, why, .. } = rollback;
+    let Rollback { culprit, target, why, step, .. } = rollback;
     let (from, to) = (short(culprit, &service.service), short(target, &service.service));
-    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", capital(&sentence(why))));
-    let late = if late { " You hear of it late: Runback was interrupted." } else { "" };
+    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", sentence(why)));
+    let late = if late { " You hear of it late: it took long, or Runback was interrupted." } else { "" };
+    let (done, part) = match *step {
+        steps::ALL => ("rolled back, last step".to_owned(), "all".to_owned()),
+        step => (format!("rollback goes on, {step} % moved"), format!("{step} %")),
+    };
     let story = format!(
-        "Cloud Run's status shows all of `{}`'s traffic at `{}`.{why}{late}{}",
+        "Cloud Run's status shows {part} of `{}`'s traffic at `{}`.{why}{late}{}",
         name(culprit),
         name(target),
         health(probed)
     );
     let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
     let steps = after_switch(Some(service), culprit, target, reason, ahead);
-    let header = format!("{} rolled back, last step: {from} → {to}", name(&service.service));
+    let header = format!("{} {done}: {from} → {to}", name(&service.service));
     let message = draft(header, story, &steps, reason.code(), &rollback.incident);
     Message { urgent: false, ..message }
 }

@@ -274,3 +274,26 @@ fn that_people_know_of_a_waiting_revision_is_kept_and_an_older_record_says_nothi
     assert_eq!(parse(Some(r#"{"v":1,"rollbacks":[],"quarantine":[]}"#)), Ok(Record::default()));
     assert!(!write(&Record::default()).contains("waiting"));
 }
+
+#[test]
+fn what_later_versions_added_is_written_only_where_it_says_something() {
+    let full = Rollback {
+        alerted: Some(at("2026-11-22T01:02:01Z")),
+        moved: Some(at("2026-11-22T01:06:03Z")),
+        latest: 80,
+        why: Some("240 of 600 requests failed".to_owned()),
+        ..rollback()
+    };
+    let record = Record { rollbacks: vec![full], quarantine: Vec::new(), ..Record::default() };
+    let text = write(&record);
+    for part in [
+        r#""alerted":"2026-11-22T01:02:01Z","at":"2026-11-22T01:02:03Z","moved":"2026-11-22T01:06:03Z""#,
+        r#""latest":80"#,
+        r#""why":"240 of 600 requests failed""#,
+    ] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+    assert_eq!(parse(Some(&text)), Ok(record));
+    refusal(&text.replace(r#""latest":80"#, r#""latest":101"#));
+    refusal(&text.replace("2026-11-22T01:06:03Z", "later"));
+}

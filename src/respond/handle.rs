@@ -57,12 +57,7 @@ impl Runback {
                 }
                 Outcome::Hasten(rollback) => {
                     looks += 1;
-                    let why = format!(
-                        "All of it at once: {}",
-                        decision.settled_by().map_or("", |gate| &gate.detail)
-                    );
-                    let reason = decision.reason.code().to_owned();
-                    let all = Rollback { reason, ..stepped(case, rollback, steps::ALL, Some(why)) };
+                    let all = stepped(case, rollback, steps::ALL, rollback.why.clone());
                     match self.go_on(document, &all, deadline - TELL).await {
                         Ok(written) => {
                             let ending = self.pursue(case, look.decision, all.clone(), written).await;

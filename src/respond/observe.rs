@@ -187,7 +187,7 @@ impl Runback {
             Some(ended) if further => {
                 self.verdict_on(document, rollback, ended, (None, None), case.received.time())
             }
-            None if further => notice::last_step(&service.name, rollback, *late, ahead, probed),
+            None if further => notice::step(&service.name, rollback, *late, ahead, probed),
             _ => {
                 let url = Some(service.url.as_str());
                 notice::render(&Notice {

@@ -192,6 +192,8 @@ impl Story {
         }
         let said: Vec<&str> = answers.iter().map(|answer| answer.text.as_str()).collect();
         let recovered = messages[told..].iter().any(|message| message.to_string().contains("recovered"));
+        let phase = self.simulator.record(SERVICE).map(|record| record["rollbacks"][0]["phase"].clone());
+        self.narrator.say(&format!("The rollback's phase in the annotation: {}.", phase.unwrap_or_default()));
         recovered
             .then_some(())
             .ok_or_else(|| format!("Slack should hear of the recovery; the answers are {said:?}"))

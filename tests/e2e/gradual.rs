@@ -60,7 +60,12 @@ async fn each_step_is_one_write_after_one_look_and_recovery_is_judged_after_the_
     assert_contains(&answer.text, &["10 % of its traffic first"]);
     assert_contains(
         &last_message(&simulator),
-        &["rollback begun, 10 % moved", "In 4 min Runback moves 50 %", "100 % → 90 %", "runback release"],
+        &[
+            "rollback begun, 10 % moved",
+            "In 4 min Runback goes on to 50 %",
+            "100 % → 90 %",
+            "runback release",
+        ],
     );
     let task = simulator.tasks().remove(0);
     assert_eq!(tasks(&simulator), ["step-50"]);
@@ -161,7 +166,10 @@ async fn a_new_critical_alert_on_the_culprit_moves_the_rest_at_once() {
     assert_eq!(answer.json()["to"], json!([{"revision": GOOD, "percent": 100}]));
     assert_all_moved(&simulator, 2);
     assert_eq!(on_record(&simulator)["id"], id, "it is the same rollback");
-    assert_contains(&last_message(&simulator), &["All of it at once", "critical now", "reason: critical"]);
+    assert_contains(
+        &last_message(&simulator),
+        &["All of it at once", "critical by another alert", "reason: critical"],
+    );
     for again in [&critical, &alert] {
         runback.deliver(again).await.is(200, "ignore", "already_handled");
     }
@@ -242,7 +250,10 @@ async fn while_monitoring_is_down_a_step_waits_five_minutes_and_then_goes_on_and
     assert_eq!((moves(&simulator), simulator.slack().len()), (1, 1));
     assert_eq!(later(&simulator, &runback, minutes(1)).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
-    assert_contains(&last_message(&simulator), &["50 % without a look", "Cloud Monitoring cannot be read"]);
+    assert_contains(
+        &last_message(&simulator),
+        &["goes on, 50 % moved", "50 % without a look", "Cloud Monitoring cannot be read"],
+    );
     assert_eq!(later(&simulator, &runback, minutes(9)).await, [200]);
     assert_all_moved(&simulator, 3);
     assert_contains(&last_message(&simulator), &["100 % without a look"]);

@@ -18,6 +18,8 @@ mod arrival;
 
 mod restore;
 
+mod endings;
+
 mod once;
 
 mod crashes;

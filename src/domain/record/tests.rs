@@ -165,3 +165,41 @@ fn it_is_wanted_as_long_as_the_spec_asks_for_the_target() {
     assert!(!wanted(&[(Destination::Latest, 100)]), "somebody has released it");
     assert!(!wanted(&[]));
 }
+
+#[test]
+fn on_the_way_and_on_the_way_back_every_share_counts() {
+    let half = Rollback { step: 50, ..rollback(1, "k42") };
+    let wanted = |rollback: &Rollback, spec: &[(Destination, u8)]| rollback.is_wanted(&service(spec, &[]));
+    assert!(wanted(&half, &[(pinned("k42"), 50), (pinned("k41"), 50)]));
+    assert!(
+        wanted(&half, &[(pinned("k42"), 50), (pinned("k41"), 50), (pinned("k40"), 0)]),
+        "a tag is no share"
+    );
+    assert!(!wanted(&half, &[(pinned("k41"), 100)]), "somebody has gone on by hand");
+    assert!(!wanted(&half, &[(pinned("k42"), 50), (pinned("k41"), 40), (pinned("k43"), 10)]));
+    let back = Rollback { phase: Phase::Restoring, ..rollback(1, "k42") };
+    assert!(wanted(&back, &[(Destination::Latest, 100)]), "LATEST is the culprit");
+    assert!(!wanted(&back, &[(pinned("k41"), 100)]));
+}
+
+#[test]
+fn taking_the_blame_off_a_culprit_lifts_its_quarantine() {
+    let before = record(3);
+    let undone = Rollback { phase: Phase::Restoring, ..before.rollbacks[0].clone() };
+    assert_eq!(before.absolved("bad-2"), None);
+    let after = before.with_changed(&undone);
+    assert_eq!(quarantined(&after), ["bad-1", "bad-0"]);
+    assert_eq!(after.absolved("bad-2"), Some(&undone));
+    assert_eq!(after.absolved("bad-1"), None);
+    let told = Rollback { phase: Phase::Told, ..before.rollbacks[0].clone() };
+    assert_eq!(quarantined(&before.with_changed(&told)), ["bad-2", "bad-1", "bad-0"]);
+    assert_eq!(before.with_changed(&rollback(9, "unknown")), before, "one that the record has lost");
+}
+
+#[test]
+fn only_the_newest_rollback_keeps_its_figures() {
+    let first = Rollback { why: Some("240 of 600".into()), ..rollback(1, "bad-1") };
+    let one = Record::default().with(first.clone(), bad(1, "bad-1"), |_| true);
+    assert_eq!(one.rollbacks[0].why, first.why);
+    assert_eq!(one.with(rollback(2, "bad-2"), bad(2, "bad-2"), |_| true).rollbacks[1].why, None);
+}

@@ -288,3 +288,59 @@ fn our_own_tag_comes_alone_and_goes_with_the_switch() {
     let taken_over = service("k42=90 k41=10#runback-probe", "k42=90 k41=10");
     assert!(!has_probe(&taken_over), "somebody gives it traffic: it is theirs now");
 }
+
+/// The way back from a rollback of `k42` to `k41`.
+fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<String> {
+    let mut service = service(spec, "");
+    service.latest_ready = Some(latest_ready.into());
+    let split = service.spec_split();
+    let status: Vec<String> = split.iter().map(|(name, percent)| format!("{name}={percent}")).collect();
+    service.status_traffic = list(&status.join(" "));
+    let share = |(revision, percent): &(&str, u8)| Share { revision: (*revision).into(), percent: *percent };
+    let rollback = Rollback {
+        id: "rb-1".into(),
+        incident: "0.1".into(),
+        alerted: None,
+        at: chrono::DateTime::UNIX_EPOCH,
+        moved: None,
+        culprit: "k42".into(),
+        from: from.iter().map(share).collect(),
+        latest,
+        target: "k41".into(),
+        step: 100,
+        phase: crate::domain::record::Phase::Restoring,
+        reason: "confirmed".into(),
+        why: None,
+    };
+    words(&restored(&service, &rollback))
+}
+
+#[test]
+fn the_split_from_before_comes_back_and_latest_is_followed_where_it_still_is_the_culprit() {
+    let sorted = |text: &str| words(&list(text));
+    assert_eq!(back("k41=100", "k42", &[("k42", 100)], 0), sorted("k42=100"));
+    assert_eq!(back("k41=100", "k42", &[("k42", 100)], 100), sorted("LATEST=100"));
+    assert_eq!(back("k41=100", "k43", &[("k42", 100)], 100), sorted("k42=100"), "43 never had it");
+    assert_eq!(back("k41=100", "k42", &[("k41", 90), ("k42", 10)], 10), sorted("k41=90 LATEST=10"));
+    assert_eq!(back("k41=100", "k42", &[("k42", 100)], 30), sorted("k42=70 LATEST=30"));
+    assert_eq!(back("k42=90 k41=10", "k42", &[("k42", 100)], 100), sorted("LATEST=100"), "from half-way");
+    assert_eq!(back("k40=60 k41=40", "k42", &[("k40", 60), ("k42", 40)], 0), sorted("k40=60 k42=40"));
+    assert_eq!(
+        back("k41=100#stable LATEST#preview k42#bad", "k42", &[("k42", 100)], 100),
+        sorted("LATEST=100 LATEST#preview k42#bad k41#stable"),
+        "tags stay"
+    );
+}
+
+#[test]
+fn how_much_a_revision_has_as_latest() {
+    for (spec, revision, wanted) in [
+        ("LATEST=100", "k42", 100),
+        ("LATEST=100", "k41", 0),
+        ("", "k42", 100),
+        ("k42=100", "k42", 0),
+        ("k42=70 LATEST=30 LATEST#preview", "k42", 30),
+    ] {
+        assert_eq!(as_latest(&service(spec, "k42=100"), revision), wanted, "{spec} {revision}");
+    }
+}

@@ -197,12 +197,8 @@ impl Runback {
     /// The previous split again: one write. The next look tells that it has arrived.
     async fn restore(&self, due: Due<'_>) -> Result<Option<Result<String, String>>, CallError> {
         let Due { rollback, document, case, found, phase, .. } = due;
-        let why = Some(match found.culprit {
-            Some(culprit) if rollback.step < steps::ALL => {
-                format!("{}; against {} of the other", figures(found.target), figures(Some(culprit)))
-            }
-            _ => figures(found.target),
-        });
+        let (target, culprit) = (figures(found.target), figures(found.culprit));
+        let why = Some(format!("{}: {target}. {}: {culprit}", rollback.target, rollback.culprit));
         let moved = Some(case.received.time());
         let changed = Rollback { phase, moved, why, ..rollback };
         let until = case.received.deadline() - TELL;
@@ -268,9 +264,7 @@ fn why_step(found: &Found, rollback: &Rollback, step: u8) -> Option<String> {
         Finding::Blind => {
             Some(format!("{step} % without a look at {target}: Cloud Monitoring cannot be read"))
         }
-        _ if step >= steps::ALL => {
-            Some(format!("Since the step before, of {target} {}", figures(found.target)))
-        }
+        _ if step >= steps::ALL => Some(format!("Before that, at {target}: {}", figures(found.target))),
         _ => None,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::record::Phase;
+
 use super::check;
 use super::world::{BAD, DAY, GOOD, HOUR, OLD, World, ago};
 
@@ -248,5 +250,25 @@ fn errors_at_a_fraction_of_the_culprits_rate_are_not_the_same_failure() {
         // It fails too, and so it is no target: people have to look.
         ("a neighbour with 7 %", beside(0.07), "notify no_candidate at target"),
         ("a neighbour with 80 %", beside(0.8), OUTAGE),
+    ]);
+}
+
+#[test]
+fn a_culprit_that_was_rolled_back_in_vain_is_not_blamed_again() {
+    let undone = |phase: Phase| {
+        World::outage()
+            .rolled_back("0.first", BAD, GOOD, 45)
+            .record(|record| {
+                record.rollbacks[0].phase = phase;
+                record.quarantine.clear();
+            })
+            .incident("0.second")
+    };
+    let stopped = "notify dependency_outage at caused_by_it";
+    check([
+        ("the split was put back", undone(Phase::Restored), stopped),
+        ("it is being put back", undone(Phase::Restoring), stopped),
+        ("also in the dark", undone(Phase::Restored).dark(None), stopped),
+        ("it was only not helped", undone(Phase::NotHelped), "rollback confirmed to k-back-00041-xyz"),
     ]);
 }

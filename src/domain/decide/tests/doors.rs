@@ -4,6 +4,8 @@ use chrono::TimeDelta;
 
 use crate::domain::alert::IncidentState;
 use crate::domain::decide::Answer;
+use crate::domain::decision::Outcome;
+use crate::domain::policy::Mode;
 use crate::domain::record::Phase;
 
 use super::check;
@@ -223,4 +225,52 @@ fn a_deploy_in_flight_gets_five_minutes_from_the_publishing_of_the_message() {
         ("a day", published(DAY * 60), "notify deploy_in_progress at settled"),
         ("nobody knows since when", unknown, "wait deploy_in_progress at settled"),
     ]);
+}
+
+/// A tenth of the culprit's traffic has moved, and people know.
+fn under_way() -> World {
+    let mut world = World::outage().traffic(&[(BAD, 90), (GOOD, 10)]).rolled_back("0.first", BAD, GOOD, 2);
+    world.told = true;
+    world.record(|record| {
+        record.rollbacks[0].step = 10;
+        record.rollbacks[0].phase = Phase::Switching;
+        record.rollbacks[0].reason = "confirmed".into();
+    })
+}
+
+#[test]
+fn a_gradual_rollback_that_is_under_way_takes_its_time_unless_its_culprit_becomes_critical() {
+    let critical = || under_way().wish("critical");
+    let hastened = |world: World| match world.decide().outcome {
+        Outcome::Hasten(rollback) => (rollback.reason.clone(), rollback.why.clone().unwrap()),
+        outcome => panic!("{outcome:?}"),
+    };
+    let mut untold = critical();
+    untold.told = false;
+    let waits = "ignore already_handled at new";
+    check([
+        ("another alert on the culprit", under_way(), waits),
+        ("another alert on no revision", under_way().unnamed(), waits),
+        ("a critical one", critical(), "rollback critical at new"),
+        ("a critical one on no revision", critical().unnamed(), "rollback critical at new"),
+        ("its own alert again", critical().incident("0.first"), waits),
+        ("in the dark", critical().dark(None), waits),
+        ("the policy observes by now", critical().rules(|rules| rules.mode = Mode::Observe), waits),
+        ("people do not know of it yet", untold, "resume confirmed to k-back-00041-xyz at new"),
+        (
+            "somebody else has moved the traffic",
+            critical().traffic(&[(BAD, 100)]),
+            "notify cooldown at allowed",
+        ),
+        ("an alert on the target", under_way().named(GOOD), "notify no_data at failing"),
+    ]);
+    let (reason, why) = hastened(critical());
+    assert!(reason == "critical" && why.contains("critical by another alert"), "{reason}: {why}");
+    assert_eq!(under_way().answer(true, false), Answer::ReadHistory);
+}
+
+#[test]
+fn a_closed_incident_ends_no_rollback_that_is_under_way() {
+    let closed = under_way().incident("0.first").alert(|alert| alert.state = IncidentState::Closed);
+    check([("in the middle of it", closed.served(GOOD, 2, 0, 600.0, 0.0), "ignore closed at open")]);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::alert::Signal;
 use crate::domain::decision::Plan;
+use crate::domain::policy::Strategy;
 
 use super::check;
 use super::world::{BAD, DAY, GOOD, HOUR, OLD, World};
@@ -283,4 +284,25 @@ fn only_the_culprits_share_moves() {
 
     let all = third(&[(BAD, 100)]);
     assert_eq!(to(&all), format!("{BAD} 100 -> {GOOD} 100"));
+}
+
+#[test]
+fn a_plan_is_gradual_where_the_policy_says_so_the_incident_allows_it_and_somebody_calls_back() {
+    let gradual = |world: World| world.rules(|rules| rules.strategy = Strategy::Gradual);
+    let first = |world: World| {
+        let plan = world.decide().plan.unwrap();
+        let to: Vec<String> =
+            plan.to.iter().map(|share| format!("{} {}", share.revision, share.percent)).collect();
+        format!("{}: {}", plan.step, to.join(", "))
+    };
+    let mut alone = gradual(World::outage());
+    alone.comes_back = false;
+    let all = format!("100: {GOOD} 100");
+    assert_eq!(first(World::outage()), all);
+    assert_eq!(first(gradual(World::outage())), format!("10: {GOOD} 10, {BAD} 90"));
+    assert_eq!(first(alone), all, "without a queue");
+    assert_eq!(first(gradual(World::outage()).wish("critical")), all);
+    assert_eq!(first(gradual(World::outage()).dark(None)), format!("10: {GOOD} 10, {BAD} 90"));
+    let canary = gradual(World::outage()).traffic(&[(GOOD, 99), (BAD, 1)]);
+    assert_eq!(first(canary), all, "one percent is one step");
 }

@@ -1,0 +1,81 @@
+//! Every way a rollback can end, killed at every call of the look that finds it: it ends there all the same, once.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::Runback;
+use crate::simulator::{Service, Simulator, minutes};
+use crate::situation::{BAD, GOOD, SERVICE, k_back, later, moves, on_record, under_policy};
+
+const ENDINGS: [&str; 6] = ["recovered", "not_helped", "unjudged", "halted", "overruled", "not_arrived"];
+
+/// A rollback of which the next look finds that it ended so, and how often traffic has moved by then.
+async fn about_to_be(ending: &str) -> (Simulator, Runback, usize) {
+    let gradual = matches!(ending, "halted" | "overruled" | "not_arrived");
+    let strategy = if gradual { "gradual" } else { "immediate" };
+    let service = Service { rpm: 600.0, ..k_back(0.2) };
+    let (simulator, runback, alert) = under_policy(service, json!({"strategy": strategy})).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    let mut moved = 1;
+    match ending {
+        "not_helped" => simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4)),
+        "halted" => simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4)),
+        "overruled" => simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)])),
+        "unjudged" => {
+            simulator.change(SERVICE, |service| service.service.rpm = 0.2);
+            simulator.advance(minutes(5));
+            for _ in 1..5 {
+                later(&simulator, &runback, minutes(4)).await;
+            }
+        }
+        "not_arrived" => {
+            simulator.change(SERVICE, |service| {
+                service.service.reconcile = crate::simulator::Reconcile::Never;
+            });
+            later(&simulator, &runback, minutes(4)).await;
+            moved = 2;
+        }
+        _ => {}
+    }
+    simulator.advance(minutes(6));
+    assert_ne!(on_record(&simulator)["phase"], ending);
+    (simulator, runback, moved)
+}
+
+async fn killed(ending: &'static str, call: &'static str, done: bool) {
+    let (simulator, mut runback, moved) = about_to_be(ending).await;
+    let told = simulator.slack().len();
+    let at = simulator.at(call);
+    if done {
+        at.carried_out().does(runback.killer())
+    } else {
+        at.does(runback.killer())
+    }
+    runback.deliver_due_tasks().await;
+    runback.restart().await;
+    simulator.repair();
+    later(&simulator, &runback, Duration::from_secs(20)).await;
+    let about = format!("{ending}, killed at {call} {done}");
+    assert_eq!((&on_record(&simulator)["phase"], moves(&simulator)), (&json!(ending), moved), "{about}");
+    assert!((1..=2).contains(&(simulator.slack().len() - told)), "{about}: {:#?}", simulator.slack());
+    assert!(simulator.tasks().is_empty(), "{about}");
+
+    // And then it stays over.
+    let (told, written) = (simulator.slack().len(), simulator.calls("run.put").len());
+    later(&simulator, &runback, minutes(30)).await;
+    assert_eq!((simulator.slack().len(), simulator.calls("run.put").len()), (told, written), "{about}");
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn wherever_it_is_killed_a_rollback_ends_as_it_would_have() {
+    let calls = ["run.get", "monitoring.list", "slack.webhook", "run.put"];
+    for ending in ENDINGS {
+        let cases = calls.iter().flat_map(|call| [(*call, false), (*call, true)]);
+        let running: Vec<_> = cases.map(|(call, done)| tokio::spawn(killed(ending, call, done))).collect();
+        for each in running {
+            each.await.unwrap();
+        }
+    }
+}
