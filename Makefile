@@ -1,4 +1,4 @@
-# `make` explains itself. Nothing here needs an account at Google or Slack.
+# `make` explains itself. Nothing here needs an account at Google or Slack, but deploy, send-test and destroy.
 PORT ?= 8080
 IMAGE ?= runback
 EVENT ?= target/test-event.json
@@ -44,6 +44,10 @@ check: ## Format, lints and documentation, without changing anything
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
+.PHONY: lint
+lint: ## Shell scripts, workflows, Cloud Build, Dockerfile and Terraform, with linters from PyPI
+	@bash .ci/lint
+
 bench: ## What an event costs: latency, throughput, memory
 	@cargo build --release --locked --bin runback --example bench
 	@cargo run --release --quiet --locked --example bench
@@ -53,6 +57,17 @@ image: ## The container image, tagged IMAGE, with docker, podman or buildah
 	elif command -v podman >/dev/null; then set -x; podman build --tag $(IMAGE) .; \
 	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
 	else echo "An image needs docker (with its daemon running), podman or buildah; none is here." >&2; exit 1; fi
+
+.PHONY: deploy send-test destroy
+# PROJECT, REGION, SERVICE, IMAGE and TOPIC come from the command line: make hands them on.
+deploy: ## Runback into your project: the plan is shown first (PROJECT=, REGION=, SERVICE= the first time)
+	@scripts/deploy
+
+send-test: ## A test incident through the real topic; it can only be explained, never acted on
+	@scripts/send-test
+
+destroy: ## Everything that deploy made, gone: shown first
+	@scripts/destroy
 
 clean: ## Remove everything that was built
 	cargo clean

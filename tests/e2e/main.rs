@@ -49,6 +49,8 @@ mod pins;
 
 mod recorded;
 
+mod send_test;
+
 mod webhook;
 
 mod process;

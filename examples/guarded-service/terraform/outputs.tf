@@ -1,0 +1,14 @@
+output "service_account" {
+  description = "As whom the service runs. Runback's Terraform wants it, as `service_account`."
+  value       = google_service_account.runtime.email
+}
+
+output "image_repository" {
+  description = "Where the images are kept. Runback's Terraform wants it, as `image_repository`."
+  value       = google_artifact_registry_repository.images.id
+}
+
+output "pipeline_service_account" {
+  description = "As whom the pipeline runs: the service account of the Cloud Build trigger, or of GitHub's identity."
+  value       = google_service_account.pipeline.email
+}
