@@ -168,7 +168,7 @@ impl Runback {
         deadline: Instant,
     ) {
         let known = self.memory.thread(rollback);
-        let (Some(slack), Some(thread)) = (&self.slack, known.as_deref().or(thread)) else { return };
+        let (Some(slack), Some(thread)) = (&self.slack, thread.or(known.as_deref())) else { return };
         let mut shown = None;
         for _ in 0..MOST_SHOWN {
             let Ok(document) = self.cloud_run.service(name, deadline).await else { return };
