@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::domain::alert::{Alert, Signal};
 use crate::domain::decision::{Decision, Gate, Reason};
 use crate::domain::probe::Probed;
-use crate::domain::service::ServiceName;
 use crate::domain::steps;
 use crate::domain::text;
 
 mod afterwards;
+mod denied;
 mod next;
 mod on_the_way;
 mod phase;
@@ -28,7 +28,8 @@ mod tests;
 
 pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
-use next::{Step, after_switch, describe, grant, not_arrived, untouched};
+pub use denied::permission_denied;
+use next::{Step, after_switch, describe, not_arrived, untouched};
 pub use on_the_way::{no_look_ahead, step};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
@@ -190,34 +191,6 @@ pub fn render(notice: &Notice<'_>) -> Message {
         small.extend(gates(&decision.gates));
     }
     Draft { header, body, shown, small, kept }.finish(decision.reason.code(), &decision.incident)
-}
-
-/// Says that Cloud Run refuses Runback, what is missing and how to grant it. The alert comes again meanwhile.
-///
-/// `permission` is unknown when Cloud Run names none; `account` is Runback's own, where it is known.
-#[must_use]
-pub fn permission_denied(
-    service: &ServiceName,
-    permission: Option<&str>,
-    account: Option<&str>,
-    incident: &str,
-) -> Message {
-    let ServiceName { project, region, service: short } = service;
-    let (project, region, short) = (name(project), name(region), name(short));
-    let full = format!("projects/{project}/locations/{region}/services/{short}");
-    let missing = permission.map_or("it names no permission".to_owned(), |permission| {
-        format!("permission `{}` is missing", name(permission))
-    });
-    let story = format!("Cloud Run refuses Runback: {missing} on `{full}`. *Nothing was touched.*");
-    let by_hand = untouched(Reason::PermissionDenied, Some(service), None).steps.pop();
-    let patience = "The alert comes again and is decided anew for an hour; then it is given up.";
-    let steps: Vec<Step> =
-        [grant(service, permission, account), Step::say(patience)].into_iter().chain(by_hand).collect();
-    let body = vec![story.clone(), listed(&steps, str::to_owned)];
-    let shown = std::iter::once(story).chain(sections(&steps)).collect();
-    let header = format!("{short}: Cloud Run refuses Runback");
-    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }
-        .finish(Reason::PermissionDenied.code(), incident)
 }
 
 /// A message's parts, before Slack's limits and format.

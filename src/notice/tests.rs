@@ -7,7 +7,7 @@ use crate::domain::alert::IncidentState;
 use crate::domain::decision::{Outcome, Plan};
 use crate::domain::evidence::{self, Sample};
 use crate::domain::record::{Phase, Rollback, Share};
-use crate::domain::service::Revision;
+use crate::domain::service::{Revision, ServiceName};
 
 const PASSED: [(&str, &str); 3] =
     [("open", "the incident is open"), ("guarded", "listed"), ("settled", "no deploy")];
@@ -650,4 +650,59 @@ fn a_watched_deploy_speaks_of_no_alert() {
     assert!(message.text.contains("No alert: Runback watches this deploy"), "{}", message.text);
     assert!(!message.text.contains("the alert arrived"), "{}", message.text);
     assert!(message.text.contains("incident watch-k-back-00042-abc"), "{}", message.text);
+}
+
+/// Whatever a cluster of bad luck puts into the record, each ending fits into Slack and carries its code.
+#[test]
+fn every_ending_fits_into_slack_and_carries_its_code() {
+    let long = "<!channel> *x* `y` ".repeat(400);
+    let (start, end) = (at(0), at(6));
+    let judged = evidence::judge(&[Sample { start, end, requests: 300, bad: 120 }], 0.05, 20);
+    for step in [10, 100] {
+        for ended in [
+            Afterwards::Recovered,
+            Afterwards::NotHelped,
+            Afterwards::Restored,
+            Afterwards::Unjudged,
+            Afterwards::Halted,
+            Afterwards::Forbidden,
+            Afterwards::Overruled,
+            Afterwards::NotArrived,
+        ] {
+            let rollback = Rollback {
+                id: "rb-1".into(),
+                incident: long.clone(),
+                alerted: None,
+                at: at(0),
+                moved: Some(at(1)),
+                culprit: long.clone(),
+                from: (0..100).map(|_| share(&long, 1)).collect(),
+                latest: 0,
+                target: long.clone(),
+                step,
+                phase: ended.phase(),
+                reason: "confirmed".into(),
+                why: Some(long.clone()),
+            };
+            let (service, rollback) = (&service(), &rollback);
+            let (target, culprit, trouble, now) = (Some(judged), Some(judged), Some(long.as_str()), at(6));
+            let follows_latest = step == 100;
+            let message =
+                verdict(&Verdict { service, rollback, ended, target, culprit, trouble, follows_latest, now });
+            assert_fits(&message, ended.code());
+            assert!(message.text.contains(&format!("reason: {}", ended.code())), "{}", message.text);
+            assert!(!message.text.contains("<!channel>"), "{}", message.text);
+            for ahead in
+                [Ahead::Nothing, Ahead::Check, Ahead::Step { percent: 50, wait: Duration::from_secs(240) }]
+            {
+                let message = super::step(service, rollback, true, ahead, None);
+                assert_fits(&message, "a step");
+                assert!(!message.text.contains("<!channel>"), "{}", message.text);
+            }
+            assert_fits(&no_look_ahead(service, rollback, &long), "no look ahead");
+            let message = standing(service, rollback).unwrap();
+            assert_fits(&message, "as it stands");
+            assert!(!message.text.contains("<!channel>"), "{}", message.text);
+        }
+    }
 }
