@@ -92,7 +92,7 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     let log = arguments.log.clone();
     let config = arguments.check().map_err(bad)?;
     let first_project = config.policy.services.keys().next().map(|name| name.project.clone());
-    logging::init(log.project().or(first_project.as_deref()), log.filter());
+    logging::init(log.project().or(first_project.as_deref()), log.filter()).map_err(bad)?;
 
     let http = http_client().map_err(failed)?;
     let google = google(&config.google, &http)?;

@@ -97,6 +97,7 @@ async fn a_start_that_cannot_work_is_refused_and_names_what_is_wrong() {
         (policy(&guarded.repeat(2)), &["RUNBACK_POLICY_FILE", "service"]),
         (set("RUNBACK_POLICY_FILE", "/nowhere/policy.toml"), &["RUNBACK_POLICY_FILE"]),
         (set("PORT", "http"), &["PORT"]),
+        (set("RUST_LOG", "inof"), &["RUST_LOG", "inof"]),
         (set("PORT", "70000"), &["PORT"]),
         (set("RUNBACK_RUN_URL", "run.googleapis.com"), &["RUNBACK_RUN_URL"]),
         (set("RUNBACK_MONITORING_URL", "ftp://x"), &["RUNBACK_MONITORING_URL"]),
