@@ -17,13 +17,14 @@ use crate::clients::google::Google;
 use crate::clients::monitoring::Monitoring;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
-use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig};
+use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig, WatchArgs};
 use crate::domain::policy::{Mode, NotHelped, Strategy};
 use crate::domain::service::ServiceName;
 use crate::logging;
 use crate::release::release;
 use crate::respond::Runback;
 use crate::server::{BasicAuth, serve};
+use crate::watch::watch;
 
 /// Moves a Cloud Run service's traffic back to the last healthy revision when an alert fires and the evidence
 /// convicts the newest deploy, and tells the team in Slack what it saw, did and what comes next.
@@ -38,31 +39,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Receives alerts: POST / (CloudEvents, Pub/Sub push), POST /webhook, GET /health
+    /// Receives alerts and deploys: POST / (CloudEvents, Pub/Sub push), POST /webhook, POST /watch, GET /health
     Serve(Box<ServeArgs>),
     /// Says what would be decided about an alert, and why; nothing is touched
     Judge(Box<judge::JudgeArgs>),
     /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
     Release {
         /// Full name of the service: projects/P/locations/R/services/S
-        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        #[arg(long, value_name = "NAME")]
         service: ServiceName,
 
         /// Where Google is, and as whom we speak to it.
         #[command(flatten)]
         google: GoogleArgs,
     },
-}
-
-fn service_name(text: &str) -> Result<ServiceName, String> {
-    match text.split('/').collect::<Vec<_>>()[..] {
-        ["projects", project, "locations", region, "services", service]
-            if [project, region, service].iter().all(|part| !part.is_empty()) =>
-        {
-            Ok(ServiceName { project: project.into(), region: region.into(), service: service.into() })
-        }
-        _ => Err("a service is named projects/P/locations/R/services/S".into()),
-    }
+    /// Asks a running Runback to watch the service's newest revision for ten minutes; the last step of a pipeline
+    Watch(WatchArgs),
 }
 
 /// Runs a command. Whatever stops it is one sentence on standard error, and exit status 2 when the input was bad.
@@ -73,6 +65,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(arguments) => start(*arguments).await,
         Command::Judge(arguments) => judge::judge(*arguments).await,
         Command::Release { service, google } => release_command(&service, google).await,
+        Command::Watch(arguments) => watch_command(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -172,7 +165,7 @@ fn announce(config: &Config) {
     }
     if config.webhook.is_some() {
         tracing::warn!(
-            "/webhook is on: a service that Monitoring can call without IAM leaves / and /tasks open too"
+            "/webhook is on: a service that Monitoring can call without IAM leaves /, /tasks and /watch open too"
         );
     }
     if config.slack.is_none() {
@@ -225,4 +218,13 @@ fn say(text: &str) -> Result<(), Stopped> {
         }
         _ => Ok(()),
     }
+}
+
+async fn watch_command(arguments: WatchArgs) -> Result<(), Stopped> {
+    let service = arguments.service.clone();
+    let config = arguments.check().map_err(bad)?;
+    let http = http_client().map_err(failed)?;
+    let done = watch(&http, &config, &service).await;
+    println!("{}", done.map_err(|why| failed(format!("{service} is not watched: {why}")))?);
+    Ok(())
 }

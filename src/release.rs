@@ -35,16 +35,10 @@ pub async fn release(cloud_run: &CloudRun, name: &ServiceName) -> Result<String,
         return Ok(format!("{name} already sends all traffic to LATEST ({latest})"));
     }
     let revisions = cloud_run.revisions(name, deadline).await.map_err(explain)?;
-    let digest = revisions
-        .iter()
-        .find(|revision| revision.name == latest)
-        .and_then(|revision| revision.digest.as_ref());
+    let revision = revisions.iter().find(|revision| revision.name == latest);
+    let revision = revision.ok_or("Cloud Run does not list its newest ready revision")?;
     // A revision of a rolled-back image is as bad under another name.
-    let bad = record
-        .quarantine
-        .iter()
-        .find(|entry| entry.revision == latest || (digest.is_some() && entry.digest.as_ref() == digest));
-    if let Some(entry) = bad {
+    if let Some(entry) = record.ban(revision) {
         return Err(format!(
             "LATEST is {latest}, which is in quarantine since {} was rolled back; deploy a fix first",
             entry.revision

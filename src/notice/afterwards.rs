@@ -96,13 +96,15 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
         Afterwards::Halted | Afterwards::Forbidden | Afterwards::Overruled => stopped(verdict),
         Afterwards::NotArrived => lost(verdict),
     };
-    draft(format!("{subject}: {title}"), story, &steps, ended.code(), &rollback.incident)
+    let urgent = *ended != Afterwards::Recovered;
+    let message = draft(format!("{subject}: {title}"), story, &steps, ended.code(), &rollback.incident);
+    Message { urgent, ..message }
 }
 
 pub(super) fn draft(header: String, story: String, steps: &[Step], reason: &str, incident: &str) -> Message {
     let body = vec![story.clone(), listed(steps, |command| command.to_owned())];
     let shown = std::iter::once(story).chain(sections(steps)).collect();
-    Draft { header, body, shown, small: Vec::new() }.finish(reason, incident)
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }.finish(reason, incident)
 }
 
 type Parts = (String, String, Vec<Step>);
@@ -120,11 +122,7 @@ fn recovered(verdict: &Verdict<'_>) -> Parts {
         None => format!("This was proven {} after the switch.", span(*now - rollback.at)),
     };
     let story = format!("`{target}` is healthy: {}. {times}", figures(verdict.target));
-    let release = Step::run(
-        "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
-        release(service),
-    );
-    ("recovered".into(), story, vec![release])
+    ("recovered".into(), story, vec![pinned(service)])
 }
 
 fn not_helped(verdict: &Verdict<'_>) -> Parts {
@@ -142,6 +140,7 @@ fn not_helped(verdict: &Verdict<'_>) -> Parts {
             "If the deploy was not to blame, put the traffic back as it was:",
             split_command(service, &rollback.from),
         ),
+        pinned(service),
     ];
     ("the rollback did not help".into(), story, steps)
 }
@@ -169,7 +168,8 @@ fn unjudged(verdict: &Verdict<'_>) -> Parts {
         Some(_) => format!("Too little to tell by, {after} after the switch: {}.", figures(verdict.target)),
         None => format!("Cloud Monitoring could not be read for {after}."),
     };
-    let steps = vec![Step::say("Try the service yourself; Runback does not look again.")];
+    let again = Step::say("Try the service yourself; Runback does not look again.");
+    let steps = vec![again, pinned(verdict.service)];
     ("not clear whether the rollback helped".into(), story, steps)
 }
 
@@ -239,6 +239,12 @@ fn lost(verdict: &Verdict<'_>) -> Parts {
     };
     let wanted = if rollback.phase == Phase::Restoring { split } else { rollback.end() };
     (title.into(), story, not_arrived(Some(service), &wanted))
+}
+
+/// What the next deploy will do.
+fn pinned(service: &ServiceName) -> Step {
+    let say = "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:";
+    Step::run(say, release(service))
 }
 
 fn dependencies() -> Step {

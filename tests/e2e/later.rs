@@ -1,4 +1,4 @@
-//! What else happens later: incidents close, warnings have a deadline, a bot answers in its thread.
+//! What else happens later: incidents close, warnings have a deadline.
 
 use crate::alert::Alert;
 use crate::harness::{Launch, assert_nothing_is_touched};
@@ -82,20 +82,6 @@ async fn without_a_queue_a_warning_promises_no_deadline() {
     runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "notify", "warning");
     assert!(!simulator.slack()[0].text.contains("judged again"));
     assert_nothing_is_touched(&simulator);
-    runback.finish().await;
-}
-
-#[tokio::test]
-async fn a_bot_reports_the_recovery_in_the_thread_of_the_rollback() {
-    let simulator = Simulator::with([k_back(0.4)]).await;
-    let mut runback = Launch::beside(&simulator).bot().start().await;
-    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
-    runback.restart().await;
-    simulator.advance(minutes(6));
-    runback.deliver_due_tasks().await;
-    let messages = simulator.slack();
-    assert_eq!(messages.len(), 2);
-    assert_eq!(messages[1].thread.as_ref(), Some(&messages[0].ts));
     runback.finish().await;
 }
 

@@ -39,6 +39,14 @@ mod restraint;
 mod intake;
 mod later;
 
+mod watch;
+
+mod watch_calls;
+
+mod bot;
+
+mod pins;
+
 mod recorded;
 
 mod send_test;
@@ -60,6 +68,8 @@ mod judge;
 mod command;
 
 mod alert;
+
+mod deploys;
 
 mod harness;
 
