@@ -2,7 +2,7 @@
 
 mod judge;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,13 +97,14 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     let http = http_client().map_err(failed)?;
     let google = google(&config.google, &http)?;
     let (runback, webhook) = assemble(config.clone(), http, &google);
+    let stop = stop_signal().map_err(failed)?;
     let address = ("0.0.0.0", config.port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| failed(format!("PORT: cannot listen on {}: {error}", config.port)))?;
     announce(&config);
     tokio::spawn(warm_up(google));
-    serve(listener, Arc::new(runback), webhook, stop_signal()).await.map_err(failed)
+    serve(listener, Arc::new(runback), webhook, stop).await.map_err(failed)
 }
 
 fn http_client() -> Result<reqwest::Client, String> {
@@ -186,19 +187,16 @@ async fn warm_up(google: Google) {
     }
 }
 
-async fn stop_signal() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// Waits for the signal to stop, from now on: until somebody listens for it, SIGTERM kills.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    })
 }
 
 async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<(), Stopped> {
