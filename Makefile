@@ -4,7 +4,8 @@ IMAGE ?= runback
 EVENT ?= target/test-event.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test-event test test-infra decisions plot check bench image clean
+.PHONY: help demo run test-event test test-infra decisions plot check lint bench image deploy \
+	send-test destroy clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +28,8 @@ test-event: ## Send the running one (`make run`) an alert, as Eventarc would
 		--header 'ce-source: //pubsub.googleapis.com/projects/demo/topics/alerts' \
 		--data-binary @$(EVENT) http://127.0.0.1:$(PORT)/
 
+# Most tests wait for the program rather than for a core.
+test: export RUST_TEST_THREADS ?= 6
 test: ## The whole test suite
 	cargo test --locked
 
@@ -44,7 +47,6 @@ check: ## Format, lints and documentation, without changing anything
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 
-.PHONY: lint
 lint: ## Shell scripts, workflows, Cloud Build, Dockerfile and Terraform, with linters from PyPI
 	@bash .ci/lint
 
@@ -58,7 +60,6 @@ image: ## The container image, tagged IMAGE, with docker, podman or buildah
 	elif command -v buildah >/dev/null; then set -x; buildah build --tag $(IMAGE) .; \
 	else echo "An image needs docker (with its daemon running), podman or buildah; none is here." >&2; exit 1; fi
 
-.PHONY: deploy send-test destroy
 # PROJECT, REGION, SERVICE, IMAGE and TOPIC come from the command line: make hands them on.
 deploy: ## Runback into your project: the plan is shown first (PROJECT=, REGION=, SERVICE= the first time)
 	@scripts/deploy

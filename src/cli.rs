@@ -2,7 +2,7 @@
 
 mod judge;
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,14 @@ use crate::clients::google::Google;
 use crate::clients::monitoring::Monitoring;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
-use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig};
+use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig, WatchArgs};
 use crate::domain::policy::{Mode, NotHelped, Strategy};
 use crate::domain::service::ServiceName;
 use crate::logging;
 use crate::release::release;
 use crate::respond::Runback;
 use crate::server::{BasicAuth, serve};
+use crate::watch::watch;
 
 /// Moves a Cloud Run service's traffic back to the last healthy revision when an alert fires and the evidence
 /// convicts the newest deploy, and tells the team in Slack what it saw, did and what comes next.
@@ -38,31 +39,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Receives alerts: POST / (CloudEvents, Pub/Sub push), POST /webhook, GET /health
+    /// Receives alerts and deploys: POST / (CloudEvents, Pub/Sub push), POST /webhook, POST /watch, GET /health
     Serve(Box<ServeArgs>),
     /// Says what would be decided about an alert, and why; nothing is touched
     Judge(Box<judge::JudgeArgs>),
     /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
     Release {
         /// Full name of the service: projects/P/locations/R/services/S
-        #[arg(long, value_name = "NAME", value_parser = service_name)]
+        #[arg(long, value_name = "NAME")]
         service: ServiceName,
 
         /// Where Google is, and as whom we speak to it.
         #[command(flatten)]
         google: GoogleArgs,
     },
-}
-
-fn service_name(text: &str) -> Result<ServiceName, String> {
-    match text.split('/').collect::<Vec<_>>()[..] {
-        ["projects", project, "locations", region, "services", service]
-            if [project, region, service].iter().all(|part| !part.is_empty()) =>
-        {
-            Ok(ServiceName { project: project.into(), region: region.into(), service: service.into() })
-        }
-        _ => Err("a service is named projects/P/locations/R/services/S".into()),
-    }
+    /// Asks a running Runback to watch the service's newest revision for ten minutes; the last step of a pipeline
+    Watch(WatchArgs),
 }
 
 /// Runs a command. Whatever stops it is one sentence on standard error, and exit status 2 when the input was bad.
@@ -73,6 +65,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(arguments) => start(*arguments).await,
         Command::Judge(arguments) => judge::judge(*arguments).await,
         Command::Release { service, google } => release_command(&service, google).await,
+        Command::Watch(arguments) => watch_command(arguments).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -99,18 +92,19 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     let log = arguments.log.clone();
     let config = arguments.check().map_err(bad)?;
     let first_project = config.policy.services.keys().next().map(|name| name.project.clone());
-    logging::init(log.project().or(first_project.as_deref()), log.filter());
+    logging::init(log.project().or(first_project.as_deref()), log.filter()).map_err(bad)?;
 
     let http = http_client().map_err(failed)?;
     let google = google(&config.google, &http)?;
     let (runback, webhook) = assemble(config.clone(), http, &google);
+    let stop = stop_signal().map_err(failed)?;
     let address = ("0.0.0.0", config.port);
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| failed(format!("PORT: cannot listen on {}: {error}", config.port)))?;
     announce(&config);
     tokio::spawn(warm_up(google));
-    serve(listener, Arc::new(runback), webhook, stop_signal()).await.map_err(failed)
+    serve(listener, Arc::new(runback), webhook, stop).await.map_err(failed)
 }
 
 fn http_client() -> Result<reqwest::Client, String> {
@@ -172,7 +166,7 @@ fn announce(config: &Config) {
     }
     if config.webhook.is_some() {
         tracing::warn!(
-            "/webhook is on: a service that Monitoring can call without IAM leaves / and /tasks open too"
+            "/webhook is on: a service that Monitoring can call without IAM leaves /, /tasks and /watch open too"
         );
     }
     if config.slack.is_none() {
@@ -193,19 +187,16 @@ async fn warm_up(google: Google) {
     }
 }
 
-async fn stop_signal() {
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut stream) => {
-                stream.recv().await;
-            }
-            Err(_) => std::future::pending().await,
+/// Waits for the signal to stop, from now on: until somebody listens for it, SIGTERM kills.
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        () = terminate => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
+    })
 }
 
 async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<(), Stopped> {
@@ -225,4 +216,13 @@ fn say(text: &str) -> Result<(), Stopped> {
         }
         _ => Ok(()),
     }
+}
+
+async fn watch_command(arguments: WatchArgs) -> Result<(), Stopped> {
+    let service = arguments.service.clone();
+    let config = arguments.check().map_err(bad)?;
+    let http = http_client().map_err(failed)?;
+    let done = watch(&http, &config, &service).await;
+    println!("{}", done.map_err(|why| failed(format!("{service} is not watched: {why}")))?);
+    Ok(())
 }

@@ -13,7 +13,9 @@ mod value;
 
 use clap::Args;
 
-pub use check::{Config, ConfigError, GoogleConfig, SlackConfig, TasksConfig, WebhookLogin};
+use crate::domain::service::ServiceName;
+
+pub use check::{Config, ConfigError, GoogleConfig, SlackConfig, TasksConfig, WatchConfig, WebhookLogin};
 pub use secret::Secret;
 
 const PORT: &str = "PORT";
@@ -27,6 +29,7 @@ const TASKS_URL: &str = "RUNBACK_TASKS_URL";
 const TASKS_QUEUE: &str = "RUNBACK_TASKS_QUEUE";
 const PUBLIC_URL: &str = "RUNBACK_PUBLIC_URL";
 const SERVICE_ACCOUNT: &str = "RUNBACK_SERVICE_ACCOUNT";
+const IDENTITY_TOKEN: &str = "RUNBACK_IDENTITY_TOKEN";
 const SLACK_WEBHOOK_URL: &str = "SLACK_WEBHOOK_URL";
 const SLACK_BOT_TOKEN: &str = "SLACK_BOT_TOKEN";
 const SLACK_CHANNEL: &str = "SLACK_CHANNEL";
@@ -160,6 +163,22 @@ pub struct GoogleArgs {
     /// Key file of a service account; on Cloud Run the metadata server is asked instead.
     #[arg(long, env = CREDENTIALS, value_name = "FILE")]
     credentials: Option<String>,
+}
+
+/// What `runback watch` is told.
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// Full name of the service: projects/P/locations/R/services/S
+    #[arg(long, value_name = "NAME")]
+    pub service: ServiceName,
+
+    /// URL of the running Runback.
+    #[arg(long, env = PUBLIC_URL, value_name = "URL", default_value = "")]
+    public_url: String,
+
+    /// Identity token of an account that may call it, for that URL; unset: the metadata server's.
+    #[arg(long, env = IDENTITY_TOKEN, value_name = "TOKEN", hide_env_values = true)]
+    identity_token: Option<Secret>,
 }
 
 /// What is logged.

@@ -37,6 +37,8 @@ pub mod config;
 
 pub mod release;
 
+pub mod watch;
+
 pub mod snapshot;
 
 pub mod logging;

@@ -35,17 +35,18 @@ const ALWAYS_ON: &str = "runback::request";
 /// Sends log events and panics to standard output from here on. `filter` is the text of `RUST_LOG`.
 ///
 /// With a project the lines link to the traces of that project. A second call changes nothing.
-pub fn init(project: Option<&str>, filter: Option<&str>) {
-    let (filter, complaint) = choose_filter(filter);
+///
+/// # Errors
+/// With a sentence, when the filter is none.
+pub fn init(project: Option<&str>, filter: Option<&str>) -> Result<(), String> {
+    let filter = choose_filter(filter)?;
     if tracing::subscriber::set_global_default(subscriber(project, filter, io::stdout)).is_err() {
-        return;
+        return Ok(());
     }
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(target: ALWAYS_ON, severity = "CRITICAL", "{}", describe_panic(panic));
     }));
-    if let Some(complaint) = complaint {
-        tracing::warn!("{complaint}");
-    }
+    Ok(())
 }
 
 /// The span to handle a request in: every line logged within it links to the trace.
@@ -125,21 +126,19 @@ fn is_id(text: &str, length: usize) -> bool {
     is_lower_hex(text, length) && text.bytes().any(|byte| byte != b'0')
 }
 
-/// The filter to use, and what to tell the user where it is not the one asked for.
-fn choose_filter(text: Option<&str>) -> (EnvFilter, Option<String>) {
+/// The filter to use, or a sentence about the one that was asked for.
+fn choose_filter(text: Option<&str>) -> Result<EnvFilter, String> {
     let text = text.map(str::trim).filter(|text| !text.is_empty()).unwrap_or(DEFAULT_FILTER);
     let problem = if names_a_level(text) || text.contains("runback") {
         match EnvFilter::try_new(text) {
-            Ok(filter) => return (filter, None),
+            Ok(filter) => return Ok(filter),
             Err(error) => error.to_string(),
         }
     } else {
         // EnvFilter takes a misspelt level for a crate of that name and logs nothing at all.
         "it names no level".to_owned()
     };
-    let complaint =
-        format!("RUST_LOG is {text:?}, which cannot be used ({problem}): \"{DEFAULT_FILTER}\" is used");
-    (EnvFilter::new(DEFAULT_FILTER), Some(complaint))
+    Err(format!("RUST_LOG is {text:?}, which is no filter ({problem}); \"{DEFAULT_FILTER}\" is one"))
 }
 
 fn names_a_level(filter: &str) -> bool {

@@ -18,6 +18,8 @@ mod afterwards;
 mod denied;
 mod next;
 mod on_the_way;
+mod phase;
+mod pinned;
 mod shift;
 mod words;
 
@@ -29,6 +31,8 @@ pub use afterwards::{Afterwards, Verdict, verdict};
 pub use denied::permission_denied;
 use next::{Step, after_switch, describe, not_arrived, untouched};
 pub use on_the_way::{held_up, no_look_ahead, out_of_sight, step};
+pub use phase::standing;
+pub use pinned::{PINNED, pinned};
 use shift::Shift;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 
@@ -91,8 +95,33 @@ pub enum Arrival {
 pub struct Message {
     /// The fallback: complete on its own.
     pub text: String,
-    /// Block Kit.
+    /// Block Kit, without the details.
     pub blocks: Vec<Value>,
+    /// What a bot puts into the thread, and a webhook before the last block.
+    pub details: Vec<Value>,
+    /// What the thread keeps besides, because the message itself will change.
+    pub kept: Vec<Value>,
+    /// Whether somebody has to look: an answer in a thread is then shown in the channel too.
+    pub urgent: bool,
+}
+
+impl Message {
+    /// Everything in one message.
+    #[must_use]
+    pub fn complete(&self) -> Vec<Value> {
+        let (mark, blocks) =
+            self.blocks.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+        blocks.iter().chain(&self.details).chain(mark).cloned().collect()
+    }
+
+    /// The details as a message of their own; nothing where there are none.
+    #[must_use]
+    pub fn detail(&self) -> Option<Self> {
+        let text = format!("Details: {}", self.text.lines().next().unwrap_or_default());
+        let blocks = [&self.kept[..], &self.details].concat();
+        let (details, kept) = (Vec::new(), Vec::new());
+        (!blocks.is_empty()).then_some(Self { text, blocks, details, kept, urgent: false })
+    }
 }
 
 /// Slack's limits: a header's text, and every other text.
@@ -150,6 +179,7 @@ pub fn render(notice: &Notice<'_>) -> Message {
     body.extend(shift.as_ref().map(|shift| shift.describe(moved)));
     let mut shown = body.clone();
     shown.extend(evidence(notice, shift.as_ref()));
+    let kept = if moved { shown.clone() } else { Vec::new() };
     let alert_line = alert_line(alert, shift.is_none());
     body.extend(alert_line.as_ref().map(|line| format!("{line}.")));
     body.push(listed(&steps, str::to_owned));
@@ -160,7 +190,7 @@ pub fn render(notice: &Notice<'_>) -> Message {
     if decision.gates.len() > 1 {
         small.extend(gates(&decision.gates));
     }
-    Draft { header, body, shown, small }.finish(decision.reason.code(), &decision.incident)
+    Draft { header, body, shown, small, kept }.finish(decision.reason.code(), &decision.incident)
 }
 
 /// A message's parts, before Slack's limits and format.
@@ -172,6 +202,8 @@ struct Draft {
     shown: Vec<String>,
     /// The small print.
     small: Vec<String>,
+    /// What a bot's thread keeps of the sections.
+    kept: Vec<String>,
 }
 
 impl Draft {
@@ -188,10 +220,12 @@ impl Draft {
         let context = |part: &String| json!({"type": "context", "elements": [mrkdwn(part)]});
         let mut blocks =
             vec![json!({"type": "header", "text": {"type": "plain_text", "text": header, "emoji": false}})];
-        blocks.extend(self.shown.iter().map(|part| json!({"type": "section", "text": mrkdwn(part)})));
-        blocks.extend(self.small.iter().map(context));
+        let section = |part: &String| json!({"type": "section", "text": mrkdwn(part)});
+        blocks.extend(self.shown.iter().map(section));
         blocks.push(context(&mark));
-        Message { text, blocks }
+        let details = self.small.iter().map(context).collect();
+        let kept = self.kept.iter().map(section).collect();
+        Message { text, blocks, details, kept, urgent: true }
     }
 }
 
@@ -216,8 +250,12 @@ fn story(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> String {
                 0 => "less than a second".to_owned(),
                 _ => text::duration(*after),
             };
+            let cause = match notice.alert.signal {
+                Signal::Deploy => "Runback, which watches deploys, had looked",
+                _ => "the alert arrived",
+            };
             let health = health(notice.probed);
-            format!("Cloud Run's status shows the new traffic, {after} after the alert arrived.{health}")
+            format!("Cloud Run's status shows the new traffic, {after} after {cause}.{health}")
         }
         Arrival::Overruled => {
             "Runback moved the traffic, and somebody else has moved it again since.".to_owned()
@@ -270,6 +308,9 @@ fn evidence(notice: &Notice<'_>, shift: Option<&Shift<'_>>) -> Option<String> {
 }
 
 fn alert_line(alert: &Alert, with_summary: bool) -> Option<String> {
+    if alert.signal == Signal::Deploy {
+        return Some("No alert: Runback watches this deploy for ten minutes".to_owned());
+    }
     let summary = if with_summary { alert.summary.as_str() } else { "" };
     let parts = [(alert.policy_name.as_str(), 150), (alert.condition_name.as_str(), 150), (summary, 300)];
     let parts: Vec<_> =

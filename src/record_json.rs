@@ -91,6 +91,8 @@ struct WireRecord {
     rollbacks: Vec<WireRollback>,
     #[serde(default)]
     quarantine: Vec<WireQuarantined>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -155,7 +157,7 @@ impl WireRecord {
         let rollbacks: Result<_, _> = self.rollbacks.into_iter().map(WireRollback::into_domain).collect();
         let quarantine: Result<_, _> =
             self.quarantine.into_iter().map(WireQuarantined::into_domain).collect();
-        Ok(Record { rollbacks: rollbacks?, quarantine: quarantine? })
+        Ok(Record { rollbacks: rollbacks?, quarantine: quarantine?, waiting: self.waiting })
     }
 
     fn from_domain(record: &Record) -> Self {
@@ -163,6 +165,7 @@ impl WireRecord {
             v: VERSION,
             rollbacks: record.rollbacks.iter().map(WireRollback::from_domain).collect(),
             quarantine: record.quarantine.iter().map(WireQuarantined::from_domain).collect(),
+            waiting: record.waiting.as_deref().map(cut),
         }
     }
 

@@ -6,9 +6,11 @@ mod handle;
 mod look;
 mod memory;
 mod observe;
+mod pins;
 mod probe;
 mod tell;
 mod verdict;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -110,12 +112,20 @@ struct Case<'a> {
     deadline_passed: bool,
     /// Whether this is an alert's second judgement; there is no third.
     second_look: bool,
+    /// While a deploy is watched: the reasons that people have been told of.
+    watch: Option<&'a [String]>,
 }
 
 impl<'a> Case<'a> {
+    /// One that comes up for the first time.
+    fn new(alert: &'a Alert, received: Received) -> Self {
+        let (deadline_passed, second_look) = (false, false);
+        Self { alert, published_at: None, received, deadline_passed, second_look, watch: None }
+    }
+
     /// One that a task brings up again.
     fn later(alert: &'a Alert, received: Received, deadline_passed: bool) -> Self {
-        Self { alert, published_at: None, received, deadline_passed, second_look: true }
+        Self { deadline_passed, second_look: true, ..Self::new(alert, received) }
     }
 }
 
@@ -148,16 +158,13 @@ impl Runback {
     pub async fn respond(&self, delivery: &Delivery, received: Received) -> Ending {
         let alert = match &delivery.content {
             Content::Alert(alert) => alert,
+            Content::ServiceChanged(name) => {
+                return self.changed(name, delivery.published_at, received).await;
+            }
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
-        self.answer(&Case {
-            alert,
-            published_at: delivery.published_at,
-            received,
-            deadline_passed: false,
-            second_look: false,
-        })
-        .await
+        let case = Case { published_at: delivery.published_at, ..Case::new(alert, received) };
+        self.answer(&case).await
     }
 
     /// Answers one alert: what it decides alone, or what the service shows when its turn has come.

@@ -19,8 +19,9 @@ use tokio::sync::RwLock;
 use tracing::Instrument;
 
 use crate::answer::{self, Answer};
-use crate::domain::alert::Delivery;
+use crate::domain::alert::{Content, Delivery};
 use crate::domain::decision::Decision;
+use crate::domain::service::ServiceName;
 use crate::intake;
 use crate::logging::{self, TraceContext};
 use crate::respond::{Ending, Received, Runback};
@@ -95,6 +96,7 @@ fn router(app: App) -> Router {
         .route("/events", post(event))
         .route("/webhook", post(webhook))
         .route("/tasks", post(task))
+        .route("/watch", post(watch))
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(app)
@@ -121,6 +123,37 @@ async fn webhook(State(app): State<App>, headers: HeaderMap, body: Body) -> Resp
         return (StatusCode::UNAUTHORIZED, challenge, error).into_response();
     }
     event(State(app), headers, body).await
+}
+
+/// A pipeline says that it has deployed.
+async fn watch(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let received = Received::now();
+    let span = request_span(&headers);
+    let work = async move {
+        let _held = app.in_hand.clone().read_owned().await;
+        let body = match body {
+            Ok(body) => body,
+            Err(rejection) => return unread(&rejection),
+        };
+        let Some(name) = named_service(&body) else {
+            let error = "Expected {\"service\": \"projects/P/locations/R/services/S\"}.";
+            return (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response();
+        };
+        let content = Content::ServiceChanged(name);
+        let delivery = Delivery { message_id: None, published_at: Some(received.at), content };
+        let ending = app.runback.respond(&delivery, received).await;
+        log(&delivery, &ending, received);
+        match ending {
+            Ending::Decided(decision) => json_text(answer(&decision)),
+            Ending::Later(why) => later(json!({"error": why})),
+        }
+    };
+    finish(tokio::spawn(work.instrument(span))).await
+}
+
+fn named_service(body: &[u8]) -> Option<ServiceName> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    body["service"].as_str()?.parse().ok()
 }
 
 async fn task(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {

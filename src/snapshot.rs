@@ -141,7 +141,7 @@ impl Snapshot {
         let rules = policy.services.get(&name).cloned().unwrap_or_default();
         let axis = match self.delivery()?.content {
             Content::Alert(alert) => axis_of(alert.signal),
-            Content::NotAnIncident(_) => return Ok(self),
+            Content::NotAnIncident(_) | Content::ServiceChanged(_) => return Ok(self),
         };
         let (document, revisions, evidence) = tokio::join!(
             cloud_run.service(&name, deadline),
@@ -173,6 +173,12 @@ impl Snapshot {
             Content::Alert(alert) => alert,
             Content::NotAnIncident(why) => {
                 return Ok(Asked::Decided(Box::new(Decision::not_an_incident(why))));
+            }
+            Content::ServiceChanged(name) => {
+                let why = format!(
+                    "A change of {name}, which may start a watch. It is no alert that could be judged."
+                );
+                return Ok(Asked::Decided(Box::new(Decision::not_an_incident(&why))));
             }
         };
         let scene = self.scene.as_ref();

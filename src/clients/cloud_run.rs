@@ -189,6 +189,12 @@ impl ServiceDocument {
         (self.generation, &self.record) == (other.generation, &other.record)
     }
 
+    /// The number of the spec (`metadata.generation`): another one for every change.
+    #[must_use]
+    pub fn generation(&self) -> i64 {
+        self.generation
+    }
+
     /// The body of a `PUT`: the document with `spec.traffic` and, where it is given, our annotation replaced.
     fn with(&self, traffic: &[TrafficTarget], record: Option<&str>) -> Result<String, CallError> {
         let mut document = self.raw.clone();

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::BackoffBuilder;
-use gcp_auth::{CustomServiceAccount, TokenProvider};
+use gcp_auth::{
+    ConfigDefaultCredentials, CustomServiceAccount, GCloudAuthorizedUser, MetadataServiceAccount,
+    TokenProvider,
+};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
@@ -78,6 +81,25 @@ pub struct Call<'a> {
     pub deadline: Instant,
 }
 
+/// What the environment offers besides a key file, which our own configuration names. As `gcp_auth::provider`, but that
+/// takes an empty `GOOGLE_APPLICATION_CREDENTIALS` for the name of a file.
+async fn from_environment() -> Result<Arc<dyn TokenProvider>, gcp_auth::Error> {
+    let of_user = match ConfigDefaultCredentials::new().await {
+        Ok(provider) => return Ok(Arc::new(provider)),
+        Err(error) => error,
+    };
+    let of_metadata = match MetadataServiceAccount::new().await {
+        Ok(provider) => return Ok(Arc::new(provider)),
+        Err(error) => error,
+    };
+    match GCloudAuthorizedUser::new().await {
+        Ok(provider) => Ok(Arc::new(provider)),
+        Err(of_gcloud) => {
+            Err(gcp_auth::Error::NoAuthMethod(Box::new(of_gcloud), Box::new(of_metadata), Box::new(of_user)))
+        }
+    }
+}
+
 impl Google {
     /// With a service account key file, or else with what the environment offers (on Cloud Run: the metadata server).
     ///
@@ -105,7 +127,7 @@ impl Google {
     /// gcp_auth waits without end for a silent server, so every wait for it is bounded here.
     async fn bearer(&self, deadline: Instant) -> Result<Arc<gcp_auth::Token>, CallError> {
         let fetch = async {
-            let provider = self.tokens.provider.get_or_try_init(gcp_auth::provider).await?;
+            let provider = self.tokens.provider.get_or_try_init(from_environment).await?;
             provider.token(SCOPES).await
         };
         match timeout_at(deadline.min(Instant::now() + ONE_TRY), fetch).await {

@@ -12,6 +12,8 @@ pub mod metadata;
 
 pub mod probe;
 
+pub mod runback;
+
 pub mod tasks;
 
 pub mod slack;

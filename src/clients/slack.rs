@@ -47,8 +47,18 @@ enum Door {
 /// A message that Slack has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// The bot's handle for updates and threads; a webhook gives none.
-    pub ts: Option<String>,
+    /// A bot's handle for changing it and answering in its thread: the channel's id and the message's time stamp, with
+    /// a colon between them. `chat.update` takes no channel by its name. A webhook gives none.
+    pub thread: Option<String>,
+}
+
+/// Where a message goes.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Channel,
+    Thread(&'a str),
+    /// In the place of an earlier one.
+    Instead(&'a str),
 }
 
 /// Why a message was not posted.
@@ -83,14 +93,15 @@ impl Slack {
     /// Posts to a channel as a bot. `api_url` is `https://slack.com/api`, or a fake's.
     #[must_use]
     pub fn bot(http: Client, api_url: &str, token: String, channel: String) -> Self {
-        let url = format!("{}/chat.postMessage", api_url.trim_end_matches('/'));
+        let url = api_url.trim_end_matches('/').to_owned();
         Self { http, door: Door::Bot { url, token, channel } }
     }
 
     /// Posts a message, and tries again what may pass, until the deadline.
     ///
     /// A try whose answer was lost is repeated: a message twice is better than none. A bot answers in the `thread`
-    /// of an earlier message, if one is given; a webhook cannot.
+    /// of an earlier message, if one is given, and leaves out the details of a new one, which are for its thread; a
+    /// webhook has none, and posts everything at once.
     ///
     /// # Errors
     /// See [`SlackError`].
@@ -98,6 +109,32 @@ impl Slack {
         &self,
         message: &Message,
         thread: Option<&str>,
+        deadline: Duration,
+    ) -> Result<Posted, SlackError> {
+        self.send(message, thread.map_or(Place::Channel, Place::Thread), deadline).await
+    }
+
+    /// Puts another message in the place of one that was posted as a bot (`chat.update`). A webhook cannot, and does
+    /// nothing.
+    ///
+    /// # Errors
+    /// See [`SlackError`].
+    pub async fn update(
+        &self,
+        message: &Message,
+        thread: &str,
+        deadline: Duration,
+    ) -> Result<(), SlackError> {
+        match self.door {
+            Door::Webhook { .. } => Ok(()),
+            Door::Bot { .. } => self.send(message, Place::Instead(thread), deadline).await.map(|_| ()),
+        }
+    }
+
+    async fn send(
+        &self,
+        message: &Message,
+        place: Place<'_>,
         deadline: Duration,
     ) -> Result<Posted, SlackError> {
         let end = Instant::now() + deadline;
@@ -109,7 +146,7 @@ impl Slack {
             .build();
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message, thread)).await {
+            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message, place)).await {
                 Ok(Ok(posted)) => return Ok(posted),
                 Ok(Err(Failure::Final(why))) => return Err(SlackError::Refused(why)),
                 Ok(Err(Failure::Passing { why, retry_after })) => (why, retry_after),
@@ -123,29 +160,48 @@ impl Slack {
         }
     }
 
-    async fn attempt(&self, message: &Message, thread: Option<&str>) -> Result<Posted, Failure> {
+    async fn attempt(&self, message: &Message, place: Place<'_>) -> Result<Posted, Failure> {
         let mut body = json!({
             "text": message.text,
-            "blocks": message.blocks,
             "unfurl_links": false,
             "unfurl_media": false,
         });
         let request = match &self.door {
-            Door::Webhook { url } => self.http.post(url),
+            Door::Webhook { url } => {
+                body["blocks"] = json!(message.complete());
+                self.http.post(url)
+            }
             Door::Bot { url, token, channel } => {
+                // The thread of a message that is one gets all of it; of a new one the details follow.
+                body["blocks"] = json!(message.blocks);
                 body["channel"] = json!(channel);
-                if let Some(thread) = thread {
-                    body["thread_ts"] = json!(thread);
-                    body["reply_broadcast"] = json!(true);
-                }
-                self.http.post(url).bearer_auth(token)
+                let method = match place {
+                    Place::Channel => "chat.postMessage",
+                    Place::Thread(thread) => {
+                        let (channel, ts) = channel_and_ts(thread, channel);
+                        body["channel"] = json!(channel);
+                        body["thread_ts"] = json!(ts);
+                        body["blocks"] = json!(message.complete());
+                        if message.urgent {
+                            body["reply_broadcast"] = json!(true);
+                        }
+                        "chat.postMessage"
+                    }
+                    Place::Instead(thread) => {
+                        let (channel, ts) = channel_and_ts(thread, channel);
+                        body["channel"] = json!(channel);
+                        body["ts"] = json!(ts);
+                        "chat.update"
+                    }
+                };
+                self.http.post(format!("{url}/{method}")).bearer_auth(token)
             }
         };
         let response = request.json(&body).send().await.map_err(lost)?;
         let status = response.status();
         if status.is_success() {
             return match self.door {
-                Door::Webhook { .. } => Ok(Posted { ts: None }),
+                Door::Webhook { .. } => Ok(Posted { thread: None }),
                 Door::Bot { .. } => verdict(response).await,
             };
         }
@@ -164,6 +220,11 @@ impl Slack {
     }
 }
 
+/// A handle's parts. Without a channel it is an older version's, and ours is meant.
+fn channel_and_ts<'a>(thread: &'a str, ours: &'a str) -> (&'a str, &'a str) {
+    thread.split_once(':').unwrap_or((ours, thread))
+}
+
 /// The bot API answers errors with status 200.
 async fn verdict(response: Response) -> Result<Posted, Failure> {
     #[derive(Deserialize)]
@@ -171,6 +232,7 @@ async fn verdict(response: Response) -> Result<Posted, Failure> {
         ok: bool,
         error: Option<String>,
         ts: Option<String>,
+        channel: Option<String>,
     }
     let status = response.status();
     let retry_after = retry_after(&response);
@@ -178,7 +240,8 @@ async fn verdict(response: Response) -> Result<Posted, Failure> {
         return Err(Failure::Passing { why: format!("{status} without Slack's JSON"), retry_after });
     };
     if answer.ok {
-        return Ok(Posted { ts: answer.ts });
+        let handle = |(channel, ts)| format!("{channel}:{ts}");
+        return Ok(Posted { thread: answer.channel.zip(answer.ts).map(handle) });
     }
     let error = answer.error.unwrap_or_default();
     let why = word(&error).unwrap_or("an error without a name").to_owned();

@@ -9,9 +9,9 @@ use crate::policy_document;
 use super::value::{base_url, email, given, http_url, is_header_text, key_file, port, queue, run_url};
 use super::{
     CREDENTIALS, DEFAULT_MONITORING_URL, DEFAULT_REGISTRY_URL, DEFAULT_SLACK_API_URL, DEFAULT_TASKS_URL,
-    GoogleArgs, MONITORING_URL, POLICY, POLICY_FILE, PUBLIC_URL, PolicyArgs, REGISTRY_URL, SERVICE_ACCOUNT,
-    SLACK_API_URL, SLACK_BOT_TOKEN, SLACK_CHANNEL, SLACK_WEBHOOK_URL, Secret, ServeArgs, SlackArgs,
-    TASKS_QUEUE, TASKS_URL, TasksArgs, WEBHOOK_PASSWORD, WEBHOOK_USER, WebhookArgs,
+    GoogleArgs, IDENTITY_TOKEN, MONITORING_URL, POLICY, POLICY_FILE, PUBLIC_URL, PolicyArgs, REGISTRY_URL,
+    SERVICE_ACCOUNT, SLACK_API_URL, SLACK_BOT_TOKEN, SLACK_CHANNEL, SLACK_WEBHOOK_URL, Secret, ServeArgs,
+    SlackArgs, TASKS_QUEUE, TASKS_URL, TasksArgs, WEBHOOK_PASSWORD, WEBHOOK_USER, WatchArgs, WebhookArgs,
 };
 
 /// Which variable is wrong, and what it should be: one sentence that never shows a secret.
@@ -81,6 +81,15 @@ pub enum SlackConfig {
         /// Base URL of Slack's API.
         api_url: String,
     },
+}
+
+/// Whom `runback watch` asks.
+#[derive(Debug, Clone)]
+pub struct WatchConfig {
+    /// Base URL of the running Runback, without a slash at its end.
+    pub url: String,
+    /// An identity token; unset: the metadata server's.
+    pub token: Option<Secret>,
 }
 
 /// What `/webhook` demands.
@@ -220,6 +229,26 @@ impl SlackArgs {
                 "{SLACK_WEBHOOK_URL} and {SLACK_BOT_TOKEN} are both set, and only one can be used"
             )),
         }
+    }
+}
+
+impl WatchArgs {
+    /// Checks the URL and the token.
+    ///
+    /// # Errors
+    /// When the URL is missing or malformed, or the token is none.
+    pub fn check(self) -> Result<WatchConfig, ConfigError> {
+        let Some(url) = given(Some(self.public_url)) else {
+            return refuse(format!("{PUBLIC_URL} (--public-url) must be the URL of the running Runback"));
+        };
+        let token = given_secret(self.identity_token);
+        if token.as_ref().is_some_and(|token| !is_header_text(token)) {
+            return refuse(format!(
+                "{IDENTITY_TOKEN} has a character that no token has (it is not shown here)"
+            ));
+        }
+        let url = base_url(PUBLIC_URL, &url, "")?;
+        Ok(WatchConfig { url, token: token.map(Secret::from) })
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::service::ServiceName;
+
 /// An incident notification (schema 1.2 or 1.1), or the console's test notification.
 ///
 /// Every field that Google may leave out is optional: labels depend on the condition's aggregation, and a
@@ -58,6 +60,8 @@ pub enum Signal {
     Latency,
     /// An SLO burn rate (`select_slo_burn_rate`): a small error ratio that lasts.
     SlowBurn,
+    /// No alert at all: Runback watches a deploy. Judged like [`Signal::Errors`], but nobody's word stands.
+    Deploy,
     /// Anything that requests need not show: uptime, log match, saturation, absence, an unknown metric.
     Other,
 }
@@ -128,6 +132,8 @@ pub struct Delivery {
 pub enum Content {
     /// An incident notification.
     Alert(Box<Alert>),
+    /// Somebody has changed a service, or its pipeline says so: if a revision has begun to serve, it is watched.
+    ServiceChanged(ServiceName),
     /// No incident: acknowledged, logged, nothing touched. The text says in one sentence what it is instead.
     NotAnIncident(String),
 }

@@ -161,6 +161,10 @@ reasons! {
     SchemaFence = "schema_fence",
     /// The policy says to explain only.
     ObserveMode = "observe_mode",
+    /// A deploy is watched from now on.
+    Watching = "watching",
+    /// A change of a service that put no new revision into traffic.
+    NothingToWatch = "nothing_to_watch",
     /// Cloud Run refused us for an hour.
     PermissionDenied = "permission_denied",
     /// Cloud Run refuses the write for good.

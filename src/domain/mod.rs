@@ -22,6 +22,10 @@ pub mod decide;
 
 mod gates;
 
+pub mod watch;
+
+pub mod pins;
+
 pub mod afterwards;
 
 pub mod traffic;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::service::{Service, Split};
+use super::service::{Revision, Service, Split};
 use super::steps;
 
 /// Our memory: the rollbacks, newest first, and the revisions that must not come back.
@@ -12,6 +12,8 @@ pub struct Record {
     pub rollbacks: Vec<Rollback>,
     /// Revisions that were rolled back, newest first.
     pub quarantine: Vec<Quarantined>,
+    /// The newest revision of which people have been told that it waits behind the pin.
+    pub waiting: Option<String>,
 }
 
 /// One rollback.
@@ -104,6 +106,15 @@ impl Record {
         self.rollbacks.iter().find(|rollback| !incident.is_empty() && rollback.incident == incident)
     }
 
+    /// The entry that keeps a revision from being served again: it, or its image under another name, was rolled back.
+    #[must_use]
+    pub fn ban(&self, revision: &Revision) -> Option<&Quarantined> {
+        self.quarantine.iter().find(|entry| {
+            let same_image = revision.digest.is_some() && entry.digest == revision.digest;
+            entry.revision == revision.name || same_image
+        })
+    }
+
     /// The rollback that shows that a revision is not to blame: taking its traffic away did not help, and was undone.
     #[must_use]
     pub fn absolved(&self, revision: &str) -> Option<&Rollback> {
@@ -138,7 +149,7 @@ impl Record {
         let kept: Vec<_> = others.filter(|entry| exists(&entry.revision)).cloned().collect();
         quarantine.extend(kept);
         quarantine.truncate(MAX_QUARANTINE);
-        Self { rollbacks, quarantine }
+        Self { rollbacks, quarantine, waiting: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
@@ -14,6 +15,26 @@ pub struct ServiceName {
     pub region: String,
     /// The service's short name.
     pub service: String,
+}
+
+/// A text that names no service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a service is named projects/P/locations/R/services/S")]
+pub struct NoService;
+
+impl FromStr for ServiceName {
+    type Err = NoService;
+
+    fn from_str(text: &str) -> Result<Self, NoService> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            ["projects", project, "locations", region, "services", service]
+                if [project, region, service].iter().all(|part| !part.is_empty()) =>
+            {
+                Ok(Self { project: project.into(), region: region.into(), service: service.into() })
+            }
+            _ => Err(NoService),
+        }
+    }
 }
 
 impl fmt::Display for ServiceName {

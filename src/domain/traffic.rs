@@ -101,12 +101,12 @@ fn is_ours(target: &TrafficTarget) -> bool {
     target.percent == 0 && target.tag.as_deref() == Some(PROBE_TAG)
 }
 
-/// The spec's traffic list with everything on LATEST again; tags stay.
+/// The spec's traffic list with everything on one destination; tags stay.
 #[must_use]
-pub fn released(service: &Service) -> Vec<TrafficTarget> {
+pub fn all_to(service: &Service, to: Destination) -> Vec<TrafficTarget> {
     let tags = service.spec_traffic.iter().filter(|target| target.tag.is_some() && !is_ours(target));
     let tags = tags.map(|target| TrafficTarget { percent: 0, ..target.clone() });
-    std::iter::once(TrafficTarget { to: Destination::Latest, percent: 100, tag: None }).chain(tags).collect()
+    std::iter::once(TrafficTarget { to, percent: 100, tag: None }).chain(tags).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use cloudevents::binding::http::to_event;
 use cloudevents::{AttributesReader, Event};
 use serde_json::Value;
 
-use super::{Malformed, incident, kind, short};
+use super::{Malformed, audit, incident, kind, short};
 use crate::domain::alert::{Content, Delivery};
 
 /// What we read of an event, and its header in binary mode.
@@ -111,6 +111,10 @@ pub(super) fn event(mut event: Event) -> Delivery {
         published_at: time,
         content: Content::NotAnIncident(sentence),
     };
+    if event.ty() == audit::TYPE {
+        let entry = data.map(Value::try_from).and_then(Result::ok).unwrap_or_default();
+        return Delivery { message_id: id, published_at: time, content: audit::read(&entry) };
+    }
     if !PUBSUB_TYPES.contains(&event.ty()) {
         let ty = short(event.ty());
         return not_an_incident(format!("An event of type `{ty}`, which is no Pub/Sub message."));

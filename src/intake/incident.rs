@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::audit;
 use crate::domain::alert::{Alert, Content, IncidentState, Signal};
 
 /// A display name is at most 512 characters, a summary is a paragraph. Whoever shows more helps nobody.
@@ -45,6 +46,8 @@ pub(super) fn parse(data: &[u8]) -> Content {
 pub(super) fn read(notification: &Value) -> Content {
     let sentence = match &notification["incident"] {
         Value::Object(_) => return Content::Alert(Box::new(alert(notification))),
+        // A log sink publishes the same entries that Eventarc brings as events.
+        Value::Null if audit::is_entry(notification) => return audit::read(notification),
         Value::Null if has_version(notification) => {
             // infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
             "A ping: a version without an incident, as a new channel and the heartbeat send it."

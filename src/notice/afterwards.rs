@@ -104,13 +104,15 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
         Afterwards::BackRefused => kept(verdict),
         Afterwards::NotArrived => lost(verdict),
     };
-    draft(format!("{subject}: {title}"), story, &steps, ended.code(), &rollback.incident)
+    let urgent = *ended != Afterwards::Recovered;
+    let message = draft(format!("{subject}: {title}"), story, &steps, ended.code(), &rollback.incident);
+    Message { urgent, ..message }
 }
 
 pub(super) fn draft(header: String, story: String, steps: &[Step], reason: &str, incident: &str) -> Message {
     let body = vec![story.clone(), listed(steps, |command| command.to_owned())];
     let shown = std::iter::once(story).chain(sections(steps)).collect();
-    Draft { header, body, shown, small: Vec::new() }.finish(reason, incident)
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }.finish(reason, incident)
 }
 
 type Parts = (String, String, Vec<Step>);
@@ -132,11 +134,7 @@ fn recovered(verdict: &Verdict<'_>) -> Parts {
         "`{target}`, which has taken over from `{culprit}`, is healthy: {}. {times}",
         figures(verdict.target)
     );
-    let release = Step::run(
-        "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:",
-        release(service),
-    );
-    ("recovered".into(), story, vec![release])
+    ("recovered".into(), story, vec![pinned(service)])
 }
 
 fn not_helped(verdict: &Verdict<'_>) -> Parts {
@@ -148,14 +146,14 @@ fn not_helped(verdict: &Verdict<'_>) -> Parts {
         figures(verdict.target),
         compared(verdict)
     );
-    let mut steps = vec![
+    let steps = vec![
         dependencies(),
         Step::run(
             "If the deploy was not to blame, put the traffic back as it was:",
             split_command(service, &rollback.from),
         ),
+        pinned(service),
     ];
-    steps.extend(pinned(verdict));
     ("the rollback did not help".into(), story, steps)
 }
 
@@ -182,8 +180,8 @@ fn unjudged(verdict: &Verdict<'_>) -> Parts {
         Some(_) => format!("Too little to tell by, {after} after the switch: {}.", figures(verdict.target)),
         None => format!("Cloud Monitoring could not be read for {after}."),
     };
-    let mut steps = vec![Step::say("Try the service yourself; Runback does not look again.")];
-    steps.extend(pinned(verdict));
+    let again = Step::say("Try the service yourself; Runback does not look again.");
+    let steps = vec![again, pinned(verdict.service)];
     ("not clear whether the rollback helped".into(), story, steps)
 }
 
@@ -238,7 +236,7 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
     if *ended != Afterwards::Overruled {
         steps.push(finish("To put it back as it was:", &rollback.from));
     }
-    steps.extend(pinned(verdict));
+    steps.extend(still_pinned(verdict));
     (title, story, steps)
 }
 
@@ -258,12 +256,12 @@ fn kept(verdict: &Verdict<'_>) -> Parts {
         Step::run("See which revisions the service still has:", list_revisions(service)),
         Step::run("To put the traffic back as it was:", split_command(service, &rollback.from)),
     ];
-    steps.extend(pinned(verdict));
+    steps.extend(still_pinned(verdict));
     ("the rollback did not help, and cannot be undone".into(), story, steps)
 }
 
 /// Every message says that the service is pinned, as long as it is.
-fn pinned(verdict: &Verdict<'_>) -> Option<Step> {
+fn still_pinned(verdict: &Verdict<'_>) -> Option<Step> {
     let step = || Step::run(format!("The service is pinned. {PIN}:"), release(verdict.service));
     (!verdict.follows_latest).then(step)
 }
@@ -290,6 +288,12 @@ fn lost(verdict: &Verdict<'_>) -> Parts {
     };
     let wanted = if rollback.phase == Phase::Restoring { split } else { rollback.end() };
     (title.into(), story, not_arrived(Some(service), &wanted))
+}
+
+/// What the next deploy will do.
+fn pinned(service: &ServiceName) -> Step {
+    let say = "The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:";
+    Step::run(say, release(service))
 }
 
 fn dependencies() -> Step {

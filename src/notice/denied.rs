@@ -30,5 +30,6 @@ pub fn permission_denied(
     let body = vec![story.clone(), listed(&steps, str::to_owned)];
     let shown = std::iter::once(story).chain(sections(&steps)).collect();
     let header = format!("{short}: Cloud Run refuses Runback");
-    Draft { header, body, shown, small: Vec::new() }.finish(Reason::PermissionDenied.code(), incident)
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }
+        .finish(Reason::PermissionDenied.code(), incident)
 }

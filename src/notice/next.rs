@@ -255,6 +255,8 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         | Reason::NotGuarded
         | Reason::AlreadyHandled
         | Reason::CulpritNotServing
+        | Reason::Watching
+        | Reason::NothingToWatch
         | Reason::Healthy
         | Reason::Inconclusive => {
             ("nothing was done", vec![Step::say("Nothing needs to be done for Runback.")])

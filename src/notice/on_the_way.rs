@@ -36,7 +36,8 @@ pub fn step(
     let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
     let steps = after_switch(Some(service), culprit, target, reason, ahead);
     let header = format!("{} {done}: {from} → {to}", name(&service.service));
-    draft(header, story, &steps, reason.code(), &rollback.incident)
+    let message = draft(header, story, &steps, reason.code(), &rollback.incident);
+    Message { urgent: false, ..message }
 }
 
 /// Renders that nobody will look at a rollback later: its queue refuses the task.

@@ -155,7 +155,8 @@ fn arrived() -> Arrival {
 
 /// Every text of the blocks, one below the other.
 fn readable(message: &Message) -> String {
-    let texts = message.blocks.iter().flat_map(|block| {
+    let blocks = message.complete();
+    let texts = blocks.iter().flat_map(|block| {
         let elements = block["elements"].as_array().cloned().unwrap_or_default();
         std::iter::once(block["text"].clone()).chain(elements)
     });
@@ -166,8 +167,8 @@ fn readable(message: &Message) -> String {
 fn assert_fits(message: &Message, about: &str) {
     let long = |text: &Value| text["text"].as_str().unwrap().encode_utf16().count();
     assert!(!message.text.is_empty() && message.text.encode_utf16().count() < 4_000, "{about}: fallback");
-    assert!((1..=50).contains(&message.blocks.len()), "{about}: {} blocks", message.blocks.len());
-    for block in &message.blocks {
+    assert!((1..=50).contains(&message.complete().len()), "{about}: {} blocks", message.complete().len());
+    for block in &message.complete() {
         match block["type"].as_str().unwrap() {
             "header" => {
                 assert_eq!(block["text"]["type"], "plain_text", "{about}");
@@ -273,7 +274,8 @@ reason: test_notification · incident none"
 fn the_blocks_lead_from_the_news_to_the_small_print() {
     let message = told(&rollback(), arrived());
     assert_fits(&message, "rollback");
-    let kinds: Vec<_> = message.blocks.iter().map(|block| block["type"].as_str().unwrap()).collect();
+    let blocks = message.complete();
+    let kinds: Vec<_> = blocks.iter().map(|block| block["type"].as_str().unwrap()).collect();
     assert_eq!(kinds, [vec!["header"], vec!["section"; 7], vec!["context"; 4]].concat());
     let text = readable(&message);
     let places: Vec<_> = [
@@ -631,6 +633,25 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     assert!(nothing.contains("no requests since"), "{nothing}");
 }
 
+#[test]
+fn a_watched_deploy_speaks_of_no_alert() {
+    let decision = Decision { incident: "watch-k-back-00042-abc".into(), ..rollback() };
+    let alert = Alert { signal: Signal::Deploy, ..Alert::known_by("watch-k-back-00042-abc") };
+    let arrival = Arrival::Arrived { after: Duration::from_secs(3) };
+    let notice = Notice {
+        decision: &decision,
+        alert: &alert,
+        service_url: None,
+        arrival,
+        ahead: Ahead::Check,
+        probed: None,
+    };
+    let message = render(&notice);
+    assert!(message.text.contains("No alert: Runback watches this deploy"), "{}", message.text);
+    assert!(!message.text.contains("the alert arrived"), "{}", message.text);
+    assert!(message.text.contains("incident watch-k-back-00042-abc"), "{}", message.text);
+}
+
 /// Whatever a cluster of bad luck puts into the record, each ending fits into Slack and carries its code.
 #[test]
 fn every_ending_fits_into_slack_and_carries_its_code() {
@@ -685,6 +706,9 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
                 assert_fits(&held_up(service, permission, Some(&long)), "held up");
             }
             assert_fits(&out_of_sight(service, &long, Reason::UnreadableRecord), "out of sight");
+            let message = standing(service, rollback).unwrap();
+            assert_fits(&message, "as it stands");
+            assert!(!message.text.contains("<!channel>"), "{}", message.text);
         }
     }
 }

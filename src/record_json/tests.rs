@@ -41,7 +41,7 @@ fn refusal(annotation: &str) -> String {
 
 #[test]
 fn the_format_is_the_one_of_the_contract() {
-    let record = Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()] };
+    let record = Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()], ..Record::default() };
     let expected = concat!(
         r#"{"v":1,"rollbacks":[{"id":"rb-1","incident":"0.abc","at":"2026-11-22T01:02:03Z","#,
         r#""culprit":"k-back-00002","from":[{"revision":"k-back-00001","percent":20},"#,
@@ -59,8 +59,11 @@ fn what_was_written_is_read_back() {
     let other = Rollback { phase: Phase::Other("restored 100%".to_owned()), ..rollback() };
     let odd = Rollback { incident: "インシデント \"1\"\n\u{0}".to_owned(), ..rollback() };
     let unnamed = Quarantined { digest: None, commit: None, ..quarantined() };
-    let record =
-        Record { rollbacks: vec![rollback(), told, other, odd], quarantine: vec![quarantined(), unnamed] };
+    let record = Record {
+        rollbacks: vec![rollback(), told, other, odd],
+        quarantine: vec![quarantined(), unnamed],
+        ..Record::default()
+    };
     assert_eq!(parse(Some(&write(&record))), Ok(record));
     assert_eq!(parse(Some(&write(&Record::default()))), Ok(Record::default()));
 }
@@ -81,7 +84,11 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
         (Phase::Other("praised".to_owned()), "praised"),
     ];
     for (phase, word) in table {
-        let record = Record { rollbacks: vec![Rollback { phase, ..rollback() }], quarantine: Vec::new() };
+        let record = Record {
+            rollbacks: vec![Rollback { phase, ..rollback() }],
+            quarantine: Vec::new(),
+            ..Record::default()
+        };
         let text = write(&record);
         assert!(text.contains(&format!(r#""phase":"{word}""#)), "{text}");
         assert_eq!(parse(Some(&text)), Ok(record));
@@ -117,7 +124,10 @@ fn fields_of_a_later_writer_are_tolerated_and_optional_ones_may_be_missing() {
         ..rollback()
     };
     let entry = Quarantined { digest: None, commit: None, ..quarantined() };
-    assert_eq!(parse(Some(annotation)), Ok(Record { rollbacks: vec![rollback], quarantine: vec![entry] }));
+    assert_eq!(
+        parse(Some(annotation)),
+        Ok(Record { rollbacks: vec![rollback], quarantine: vec![entry], ..Record::default() })
+    );
 }
 
 #[test]
@@ -137,7 +147,8 @@ fn what_cannot_be_understood_is_an_error_and_never_an_empty_record() {
     for annotation in ["{", " ", r#"{"v":1}}"#, &"[".repeat(100_000)] {
         assert!(refusal(annotation).starts_with("the annotation runback.dev/state is not JSON: "));
     }
-    let full = write(&Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()] });
+    let full =
+        write(&Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()], ..Record::default() });
     for (good, bad) in [
         ("2026-11-22T01:02:03Z", "yesterday"),
         ("2026-11-22T01:02:03Z", "2026-11-22T01:02:03"),
@@ -176,8 +187,11 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
         commit: Some("c".repeat(40)),
         ..quarantined()
     };
-    let record =
-        Record { rollbacks: (0..10).map(rollback).collect(), quarantine: (0..20).map(entry).collect() };
+    let record = Record {
+        rollbacks: (0..10).map(rollback).collect(),
+        quarantine: (0..20).map(entry).collect(),
+        ..Record::default()
+    };
     let text = write(&record);
     assert!(text.len() < LIMIT, "{}", text.len());
     let kept = parse(Some(&text)).unwrap();
@@ -188,14 +202,19 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
 
 #[test]
 fn names_as_they_are_in_real_life_lose_nothing() {
-    let record = Record { rollbacks: vec![rollback(); 10], quarantine: vec![quarantined(); 20] };
+    let record =
+        Record { rollbacks: vec![rollback(); 10], quarantine: vec![quarantined(); 20], ..Record::default() };
     assert_eq!(parse(Some(&write(&record))), Ok(record));
 }
 
 #[test]
 fn the_oldest_rollbacks_go_before_any_quarantine_entry() {
     let entries = |n: usize| Quarantined { revision: long_name(n), ..quarantined() };
-    let record = Record { rollbacks: vec![rollback(); 10], quarantine: (0..150).map(entries).collect() };
+    let record = Record {
+        rollbacks: vec![rollback(); 10],
+        quarantine: (0..150).map(entries).collect(),
+        ..Record::default()
+    };
     let kept = parse(Some(&write(&record))).unwrap();
     assert_eq!(kept.rollbacks, vec![rollback()]);
     assert!(kept.quarantine.len() > 20);
@@ -222,7 +241,11 @@ fn nothing_that_a_record_can_hold_reaches_the_limit_and_the_newest_rollback_stay
             commit: Some(long.clone()),
             ..quarantined()
         };
-        let written = write(&Record { rollbacks: vec![rollback; 10], quarantine: vec![entry; 20] });
+        let written = write(&Record {
+            rollbacks: vec![rollback; 10],
+            quarantine: vec![entry; 20],
+            ..Record::default()
+        });
         assert!(written.len() < LIMIT, "{}", written.len());
         let kept = parse(Some(&written)).unwrap();
         assert_eq!(kept.rollbacks.len(), 1);
@@ -233,9 +256,23 @@ fn nothing_that_a_record_can_hold_reaches_the_limit_and_the_newest_rollback_stay
 #[test]
 fn a_split_that_does_not_fit_is_left_out_as_a_whole() {
     let from = (0..100).map(|n| share(&long_name(n), 1)).collect();
-    let record = Record { rollbacks: vec![Rollback { from, ..rollback() }], quarantine: Vec::new() };
+    let record = Record {
+        rollbacks: vec![Rollback { from, ..rollback() }],
+        quarantine: Vec::new(),
+        ..Record::default()
+    };
     let kept = parse(Some(&write(&record))).unwrap();
     assert_eq!(kept.rollbacks, vec![Rollback { from: Vec::new(), ..rollback() }]);
+}
+
+#[test]
+fn that_people_know_of_a_waiting_revision_is_kept_and_an_older_record_says_nothing_of_it() {
+    let record = Record { waiting: Some("k-back-00043-fix".to_owned()), ..Record::default() };
+    let text = write(&record);
+    assert!(text.contains(r#""waiting":"k-back-00043-fix""#), "{text}");
+    assert_eq!(parse(Some(&text)), Ok(record));
+    assert_eq!(parse(Some(r#"{"v":1,"rollbacks":[],"quarantine":[]}"#)), Ok(Record::default()));
+    assert!(!write(&Record::default()).contains("waiting"));
 }
 
 #[test]
@@ -247,7 +284,7 @@ fn what_later_versions_added_is_written_only_where_it_says_something() {
         why: Some("240 of 600 requests failed".to_owned()),
         ..rollback()
     };
-    let record = Record { rollbacks: vec![full], quarantine: Vec::new() };
+    let record = Record { rollbacks: vec![full], quarantine: Vec::new(), ..Record::default() };
     let text = write(&record);
     for part in [
         r#""alerted":"2026-11-22T01:02:01Z","at":"2026-11-22T01:02:03Z","moved":"2026-11-22T01:06:03Z""#,

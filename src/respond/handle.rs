@@ -59,7 +59,11 @@ impl Runback {
                     looks += 1;
                     let all = stepped(case, rollback, steps::ALL, rollback.why.clone());
                     match self.go_on(document, &all, deadline - TELL).await {
-                        Ok(written) => return Ok(self.pursue(case, look.decision, all, written).await),
+                        Ok(written) => {
+                            let ending = self.pursue(case, look.decision, all.clone(), written).await;
+                            self.show_phase(name, &all.id, None, deadline).await;
+                            return Ok(ending);
+                        }
                         Err(CallError::Conflict(why) | CallError::Unavailable(why)) => {
                             tracing::warn!(%why, "the rest could not be moved; looking again");
                             sleep(Duration::from_millis(200)).await;
@@ -78,7 +82,10 @@ impl Runback {
                 Outcome::Recovered(end) => {
                     let (rollback, judgement) = &**end;
                     let (ended, judged) = (Afterwards::Recovered, (Some(*judgement), None));
-                    let told = self.report(document, rollback, ended, judged, None, case.received).await;
+                    let thread = self.memory.thread(&rollback.id);
+                    let thread = thread.as_deref();
+                    let told = self.report(document, rollback, ended, judged, thread, case.received).await;
+                    self.show_phase(name, &rollback.id, None, deadline).await;
                     return Ok(
                         told.map_or_else(Ending::Later, |_| Ending::Decided(Box::new(decision.clone())))
                     );
@@ -127,7 +134,7 @@ impl Runback {
         document: ServiceDocument,
     ) -> Ending {
         let name = document.service.name.clone();
-        let (written, thread) = (rollback.clone(), None);
+        let (written, thread) = (rollback.clone(), self.memory.thread(&rollback.id));
         let late = matches!(decision.outcome, Outcome::Resume(_));
         let Some(rules) = self.policy.services.get(&name) else {
             return Ending::Decided(Box::new(decision));
@@ -146,7 +153,8 @@ impl Runback {
             Followed::Done(_) => Ending::Decided(Box::new(decision)),
             Followed::OnItsWay(trouble) => {
                 answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
-                match self.keep_watching(case, &name, &written, 1, None).await {
+                let thread = self.memory.thread(&written.id);
+                match self.keep_watching(case, &name, &written, 1, thread).await {
                     Ok(()) => Ending::Decided(Box::new(decision)),
                     Err(why) => Ending::Later(format!(
                         "the switch is written; the status does not show it yet ({trouble}), and {why}"

@@ -15,6 +15,7 @@ pub(crate) struct Memory {
     stories: Mutex<HashMap<String, (Decision, Alert)>>,
     told: Set<String>,
     posted: Set<(String, String)>,
+    threads: Mutex<HashMap<String, String>>,
 }
 
 impl Memory {
@@ -47,9 +48,28 @@ impl Memory {
         self.told.remove(&write.to_owned());
     }
 
+    /// Keeps the handle of a rollback's first message.
+    pub(crate) fn keep_thread(&self, rollback: &str, thread: &str) {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        if threads.len() >= MOST {
+            threads.clear();
+        }
+        threads.entry(rollback.to_owned()).or_insert_with(|| thread.to_owned());
+    }
+
+    /// The handle of a rollback's first message, if this process posted it.
+    pub(crate) fn thread(&self, rollback: &str) -> Option<String> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).get(rollback).cloned()
+    }
+
     /// Whether something about a subject is to be posted for the first time; from then on it is not.
     pub(crate) fn first_post(&self, subject: &str, what: &str) -> bool {
         self.posted.insert((subject.to_owned(), what.to_owned()))
+    }
+
+    /// Whether something about a subject has been posted.
+    pub(crate) fn has_posted(&self, subject: &str, what: &str) -> bool {
+        self.posted.contains(&(subject.to_owned(), what.to_owned()))
     }
 
     /// A post that did not get through is not counted.

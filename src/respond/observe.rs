@@ -74,7 +74,11 @@ impl Runback {
             };
             let told = self.announce(case, &course, arrival, ended).await;
             let known = told.is_some();
-            course.thread = told.and_then(|posted| posted.ts).or(course.thread.take());
+            // What was an answer in a thread is no message to answer to.
+            course.thread = course.thread.take().or(told.and_then(|posted| posted.thread));
+            if let Some(thread) = &course.thread {
+                self.memory.keep_thread(&course.rollback.id, thread);
+            }
             let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
             let Course { rollback, document, .. } = &course;
             match ended {
@@ -182,11 +186,11 @@ impl Runback {
         let further = rollback.moved.is_some();
         let as_announced = rollback.step < steps::ALL && rollback.why.is_none();
         if further && ended.is_none() && as_announced {
-            return Some(Posted { ts: thread.clone() });
+            return Some(Posted { thread: thread.clone() });
         }
         let what = ended.map_or_else(|| format!("step {}", rollback.step), |ended| ended.code().to_owned());
         if !self.memory.first_post(&rollback.id, &what) {
-            return Some(Posted { ts: thread.clone() });
+            return Some(Posted { thread: thread.clone() });
         }
         let probed = match ended {
             None => self.probe_service(case, rollback, service, rules).await,

@@ -12,11 +12,16 @@ use crate::clients::slack::Posted;
 use crate::domain::alert::Signal;
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::service::ServiceName;
+use crate::domain::watch;
 use crate::notice::{self, Ahead, Arrival, Notice};
+use crate::record_json;
 
 /// Slack gets at least and at most this long, so that neither an early nor a late message starves.
 const LEAST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(3);
+
+/// How often a message is changed when phases overtake each other.
+const MOST_SHOWN: usize = 3;
 
 /// A refusal by IAM is worth repeating for this long: rights may be on their way.
 const DENIED_FOR: TimeDelta = TimeDelta::hours(1);
@@ -35,7 +40,10 @@ impl Runback {
             self.plan_second_look(case, &mut decision).await;
         }
         // Whoever was warned is told that nothing follows, too.
-        let wanted = decision.outcome == Outcome::Notify || case.deadline_passed;
+        let wanted = match case.watch {
+            Some(told) => watch::is_news(&decision, told),
+            None => decision.outcome == Outcome::Notify || case.deadline_passed,
+        };
         if decision.outcome == Outcome::Wait {
             return Ending::Later(decision.headline());
         }
@@ -47,8 +55,7 @@ impl Runback {
             if decision.reason == Reason::TestNotification {
                 self.tell(&notice::render(&notice), None, deadline).await;
             } else {
-                let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
-                let subject = format!("{service} {}", decision.incident);
+                let subject = subject(&decision);
                 let news = (subject.as_str(), decision.reason.code());
                 self.tell_once(news, || notice::render(&notice), None, deadline).await;
             }
@@ -62,6 +69,11 @@ impl Runback {
             Some(account) => Some(account.clone()),
             None => self.metadata.account(deadline).await,
         }
+    }
+
+    /// Whether this process has told people of a decision like this.
+    pub(super) fn has_told(&self, decision: &Decision) -> bool {
+        self.memory.has_posted(&subject(decision), decision.reason.code())
     }
 
     /// Cloud Run refuses us. People hear once which permission is missing; the message comes again for an hour.
@@ -132,14 +144,62 @@ impl Runback {
         thread: Option<&str>,
         deadline: Instant,
     ) -> Option<Posted> {
-        let Some(slack) = &self.slack else { return Some(Posted { ts: None }) };
-        let time = deadline.saturating_duration_since(Instant::now()).clamp(LEAST, MOST);
-        match slack.post(message, thread, time).await {
-            Ok(posted) => Some(posted),
+        let Some(slack) = &self.slack else { return Some(Posted { thread: None }) };
+        let posted = match slack.post(message, thread, time_until(deadline)).await {
+            Ok(posted) => posted,
             Err(error) => {
                 tracing::error!(%error, text = message.text, "Slack could not be told");
-                None
+                return None;
             }
+        };
+        // The details of a new message go into its thread. Without them it is complete all the same.
+        if let (Some(details), Some(new), None) = (message.detail(), &posted.thread, thread)
+            && let Err(error) = slack.post(&details, Some(new), time_until(deadline)).await
+        {
+            tracing::warn!(%error, "Slack did not take the details");
+        }
+        Some(posted)
+    }
+
+    /// Makes a bot's first message of a rollback show its phase as it is on record now.
+    ///
+    /// Slack changes whatever it is told to, in any order. So what is shown is read before and again afterwards: who was
+    /// overtaken in between shows the newer phase once more.
+    pub(super) async fn show_phase(
+        &self,
+        name: &ServiceName,
+        rollback: &str,
+        thread: Option<&str>,
+        deadline: Instant,
+    ) {
+        let known = self.memory.thread(rollback);
+        let (Some(slack), Some(thread)) = (&self.slack, thread.or(known.as_deref())) else { return };
+        let mut shown = None;
+        for _ in 0..MOST_SHOWN {
+            let Ok(document) = self.cloud_run.service(name, deadline).await else { return };
+            let Ok(record) = record_json::parse(document.record.as_deref()) else { return };
+            let Some(now) = record.rollbacks.into_iter().find(|entry| entry.id == rollback) else { return };
+            let state = (now.phase.clone(), now.step);
+            let Some(message) = notice::standing(name, &now).filter(|_| shown.as_ref() != Some(&state))
+            else {
+                return;
+            };
+            if let Err(error) = slack.update(&message, thread, time_until(deadline)).await {
+                tracing::warn!(%error, rollback, "the first message does not show how the rollback stands");
+                return;
+            }
+            shown = Some(state);
         }
     }
+}
+
+/// Slack's time.
+fn time_until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).clamp(LEAST, MOST)
+}
+
+/// What is told once for each reason.
+fn subject(decision: &Decision) -> String {
+    let service = decision.service.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{service} {}", decision.incident)
 }

@@ -1,11 +1,11 @@
-//! What else happens later: incidents close, warnings have a deadline, a bot answers in its thread.
+//! What else happens later: incidents close, warnings have a deadline.
 
 use crate::alert::Alert;
 use crate::harness::{Launch, assert_nothing_is_touched};
 use crate::simulator::{NOW, Revision, Served, Service, Simulator, days, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, k_back, moves,
-    under_policy,
+    BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
+    assert_rolled_back, k_back, moves, under_policy,
 };
 use serde_json::json;
 
@@ -85,20 +85,6 @@ async fn without_a_queue_a_warning_promises_no_deadline() {
     runback.finish().await;
 }
 
-#[tokio::test]
-async fn a_bot_reports_the_recovery_in_the_thread_of_the_rollback() {
-    let simulator = Simulator::with([k_back(0.4)]).await;
-    let mut runback = Launch::beside(&simulator).bot().start().await;
-    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
-    runback.restart().await;
-    simulator.advance(minutes(6));
-    runback.deliver_due_tasks().await;
-    let messages = simulator.slack();
-    assert_eq!(messages.len(), 2);
-    assert_eq!(messages[1].thread.as_ref(), Some(&messages[0].ts));
-    runback.finish().await;
-}
-
 /// A deploy that changed only the configuration must not put its image, which served well for days, under a ban.
 #[tokio::test]
 async fn the_image_that_culprit_and_target_share_is_not_quarantined() {
@@ -110,13 +96,7 @@ async fn the_image_that_culprit_and_target_share_is_not_quarantined() {
     let (simulator, runback) = crate::harness::guarding([service]).await;
     runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
     simulator.advance(hours(1));
-    simulator.change(SERVICE, |service| {
-        service.deploy(Revision::named("k-back-00043-def").errors(0.4));
-        service.move_traffic(&[("k-back-00043-def", 100)]);
-    });
-    simulator.advance(minutes(15));
-    let second = Alert::on(&simulator, SERVICE).incident("0.second");
-    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    a_second_rollback(&simulator, &runback).await;
     assert_eq!(simulator.traffic(SERVICE), crate::harness::split([(GOOD, 100)]));
     runback.finish().await;
 }

@@ -41,6 +41,14 @@ mod restraint;
 mod intake;
 mod later;
 
+mod watch;
+
+mod watch_calls;
+
+mod bot;
+
+mod pins;
+
 mod recorded;
 
 mod send_test;
@@ -62,6 +70,8 @@ mod judge;
 mod command;
 
 mod alert;
+
+mod deploys;
 
 mod harness;
 

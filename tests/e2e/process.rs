@@ -26,6 +26,18 @@ async fn it_starts_serves_and_stops_without_calling_anyone() {
 }
 
 #[tokio::test]
+async fn sigterm_right_after_the_start_ends_with_zero() {
+    let simulator = Simulator::with([k_back(0.4)]).await;
+    for _ in 0..20 {
+        let mut runback = Launch::beside(&simulator).start().await;
+        runback.terminate();
+        let status = runback.wait(Duration::from_secs(9)).await;
+        assert_eq!(status.and_then(|status| status.code()), Some(0));
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn sigterm_in_the_middle_of_a_rollback_finishes_it_and_ends_with_zero() {
     let (simulator, mut runback, alert) = a_failing_deploy().await;
     simulator.at("run.put").takes(Duration::from_millis(800));
@@ -97,6 +109,7 @@ async fn a_start_that_cannot_work_is_refused_and_names_what_is_wrong() {
         (policy(&guarded.repeat(2)), &["RUNBACK_POLICY_FILE", "service"]),
         (set("RUNBACK_POLICY_FILE", "/nowhere/policy.toml"), &["RUNBACK_POLICY_FILE"]),
         (set("PORT", "http"), &["PORT"]),
+        (set("RUST_LOG", "inof"), &["RUST_LOG", "inof"]),
         (set("PORT", "70000"), &["PORT"]),
         (set("RUNBACK_RUN_URL", "run.googleapis.com"), &["RUNBACK_RUN_URL"]),
         (set("RUNBACK_MONITORING_URL", "ftp://x"), &["RUNBACK_MONITORING_URL"]),

@@ -99,6 +99,25 @@ async fn after_a_rollback_a_release_waits_for_the_fix() {
 }
 
 #[tokio::test]
+async fn a_fix_that_never_served_is_released_although_latest_still_means_the_culprit() {
+    let mut service = k_back(0.4).traffic(&[("LATEST", 100)]);
+    service.ready_once_served = true;
+    let (simulator, runback) = guarding([service]).await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    runback.finish().await;
+    simulator.advance(hours(1));
+    simulator.change(SERVICE, |service| service.deploy(Revision::named(FIX)));
+    let (status, said) = released(&simulator).await;
+    assert_eq!(status, 0, "{said}");
+    assert_contains(&said, &[FIX, "LATEST"]);
+    let splits: Vec<_> = simulator.writes().iter().map(|write| write.after.clone()).collect();
+    assert!(splits.iter().all(|split| !split.contains_key(BAD)), "{splits:?}");
+    simulator.change(SERVICE, |service| service.deploy(Revision::named("k-back-00044-next")));
+    assert_eq!(simulator.calls("run.put").len(), 3, "the rollback, by name, LATEST");
+    assert_nothing_is_lost(&simulator);
+}
+
+#[tokio::test]
 async fn a_release_never_overwrites_somebody_elses_change() {
     let simulator = Simulator::with([pinned(fix())]).await;
     simulator.at("run.put").does(|world| world.service(SERVICE).annotate("example.com/note", "meanwhile"));

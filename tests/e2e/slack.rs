@@ -95,8 +95,13 @@ async fn a_bot_posts_to_its_channel() {
     let simulator = Simulator::with([k_back(0.4)]).await;
     let runback = Launch::beside(&simulator).bot().start().await;
     runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
-    assert_contains(&one_story(&simulator), &[BAD, GOOD, "confirmed", "runback release"]);
-    assert_eq!(simulator.calls("slack.post").len(), 1);
+    let messages = simulator.slack();
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    assert_contains(&messages[0].text, &[BAD, GOOD, "confirmed", "runback release"]);
+    assert!(!messages[0].text.contains("deployed_recently"), "{}", messages[0].text);
+    // The gates are for whoever opens the thread.
+    assert_eq!((messages[1].thread.as_ref(), messages[1].in_channel()), (Some(&messages[0].ts), false));
+    assert_contains(&messages[1].text, &["deployed_recently", BAD, "requests failed"]);
     runback.finish().await;
 }
 

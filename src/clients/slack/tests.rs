@@ -66,7 +66,9 @@ fn bot(base: &str) -> Slack {
 }
 
 fn message() -> Message {
-    Message { text: "k-back rolled back".to_owned(), blocks: vec![json!({"type": "divider"})] }
+    let text = "k-back rolled back".to_owned();
+    let (blocks, details, kept) = (vec![json!({"type": "divider"})], Vec::new(), Vec::new());
+    Message { text, blocks, details, kept, urgent: true }
 }
 
 async fn post(slack: &Slack, milliseconds: u64) -> Result<Posted, SlackError> {
@@ -76,7 +78,7 @@ async fn post(slack: &Slack, milliseconds: u64) -> Result<Posted, SlackError> {
 #[tokio::test]
 async fn an_error_of_slacks_own_is_tried_again() {
     let (base, requests) = serve(&[(500, &[], "internal_error"), (200, &[], "ok")]).await;
-    assert_eq!(post(&webhook(&base), 5_000).await.unwrap(), Posted { ts: None });
+    assert_eq!(post(&webhook(&base), 5_000).await.unwrap(), Posted { thread: None });
     let requests = requests.lock().unwrap();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].1, requests[1].1);
@@ -116,15 +118,55 @@ async fn silence_ends_with_the_deadline() {
 async fn a_bot_says_who_it_is_and_keeps_the_messages_handle() {
     let (base, requests) = serve(&[
         (200, &[("retry-after", "0")], r#"{"ok":false,"error":"ratelimited"}"#),
-        (200, &[], r#"{"ok":true,"ts":"1700000000.000001"}"#),
+        (200, &[], r#"{"ok":true,"channel":"C0123","ts":"1700000000.000001"}"#),
     ])
     .await;
     let posted = post(&bot(&base), 5_000).await.unwrap();
-    assert_eq!(posted.ts.as_deref(), Some("1700000000.000001"));
+    assert_eq!(posted.thread.as_deref(), Some("C0123:1700000000.000001"));
     let requests = requests.lock().unwrap();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].0["authorization"], format!("Bearer {SECRET}"));
     assert_eq!(requests[1].1["channel"], "C1");
+}
+
+fn with_details(urgent: bool) -> Message {
+    let details = vec![json!({"type": "context", "elements": []})];
+    Message { blocks: vec![json!({"type": "header"}), json!({"type": "mark"})], details, urgent, ..message() }
+}
+
+fn kinds(sent: &Value) -> Vec<&str> {
+    sent["blocks"].as_array().unwrap().iter().map(|block| block["type"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_webhook_posts_everything_at_once_and_changes_nothing() {
+    let (base, requests) = serve(&[(200, &[], "ok")]).await;
+    let slack = webhook(&base);
+    slack.post(&with_details(true), None, Duration::from_secs(5)).await.unwrap();
+    slack.update(&with_details(true), "C0123:17.1", Duration::from_secs(5)).await.unwrap();
+    let requests = requests.lock().unwrap();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(kinds(&requests[0].1), ["header", "context", "mark"]);
+}
+
+#[tokio::test]
+async fn a_bot_answers_and_changes_by_the_channels_id() {
+    let (base, requests) = serve(&[(200, &[], r#"{"ok":true,"channel":"C0123","ts":"17.2"}"#)]).await;
+    let (slack, time) = (bot(&base), Duration::from_secs(5));
+    slack.post(&with_details(true), None, time).await.unwrap();
+    slack.post(&with_details(true), Some("C0123:17.1"), time).await.unwrap();
+    slack.post(&with_details(false), Some("C0123:17.1"), time).await.unwrap();
+    slack.update(&with_details(false), "C0123:17.1", time).await.unwrap();
+    // A handle of an older version is a time stamp in our channel.
+    slack.post(&with_details(false), Some("17.1"), time).await.unwrap();
+    let requests = requests.lock().unwrap();
+    let sent: Vec<&Value> = requests.iter().map(|(_, sent, _)| sent).collect();
+    assert_eq!((kinds(sent[0]), &sent[0]["channel"]), (vec!["header", "mark"], &json!("C1")));
+    assert_eq!((&sent[1]["channel"], &sent[1]["thread_ts"]), (&json!("C0123"), &json!("17.1")));
+    assert_eq!((&sent[1]["reply_broadcast"], &sent[2]["reply_broadcast"]), (&json!(true), &Value::Null));
+    assert_eq!((&sent[3]["channel"], &sent[3]["ts"]), (&json!("C0123"), &json!("17.1")));
+    assert_eq!(sent[3]["thread_ts"], Value::Null);
+    assert_eq!((&sent[4]["channel"], &sent[4]["thread_ts"]), (&json!("C1"), &json!("17.1")));
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::domain::text;
 pub fn axis(signal: Signal) -> Axis {
     match signal {
         Signal::Latency => Axis::Slowness,
-        Signal::Errors | Signal::SlowBurn | Signal::Other => Axis::Errors,
+        Signal::Errors | Signal::SlowBurn | Signal::Deploy | Signal::Other => Axis::Errors,
     }
 }
 
@@ -71,6 +71,12 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let missing = permission
                 .as_ref()
                 .map_or(String::new(), |name| format!("; the permission {name} is missing"));
+            if case.alert.signal == Signal::Deploy {
+                let detail = format!(
+                    "Monitoring cannot be read ({why}){missing}; there is no alert whose word could stand"
+                );
+                return Err(Halt::ignore(Reason::Inconclusive, detail));
+            }
             if !shows_in_requests && wish.is_none() {
                 return Err(unshown(&format!("Monitoring cannot be read ({why}){missing}")));
             }
@@ -158,6 +164,10 @@ fn not_failing(
     figures: String,
 ) -> Passage<Reason> {
     if judgement.verdict == Verdict::NoData {
+        // A deploy that nobody has visited yet is nobody's trouble.
+        if case.alert.signal == Signal::Deploy {
+            return Err(Halt::ignore(Reason::NoData, figures));
+        }
         return Err(Halt::notify(Reason::NoData, figures));
     }
     let refused = |verdict, figures| match verdict {

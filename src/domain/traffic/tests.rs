@@ -190,7 +190,11 @@ fn a_release_puts_everything_on_latest_and_keeps_the_tags() {
         ("k41=90#stable k40=10", "LATEST=100 k41#stable"),
         ("LATEST=100#preview", "LATEST=100 LATEST#preview"),
     ] {
-        assert_eq!(words(&released(&service(spec, "k41=100"))), words(&list(wanted)), "{spec}");
+        assert_eq!(
+            words(&all_to(&service(spec, "k41=100"), Destination::Latest)),
+            words(&list(wanted)),
+            "{spec}"
+        );
     }
 }
 
@@ -266,7 +270,7 @@ fn whatever_the_list_tags_stay_shares_sum_to_100_and_only_the_culprits_moves() {
         assert_eq!(tags(&list_after), tags(&service.spec_traffic), "{about}");
         assert!(list_after.iter().all(|target| target.percent > 0 || target.tag.is_some()), "{about}");
 
-        let free = released(&service);
+        let free = all_to(&service, Destination::Latest);
         assert_eq!(resolved(&free, "LATEST"), [("LATEST".to_owned(), 100)].into(), "{about}");
         assert_eq!(tags(&free), tags(&service.spec_traffic), "{about}");
     }
@@ -283,7 +287,10 @@ fn our_own_tag_comes_alone_and_goes_with_the_switch() {
     assert_eq!(words(&moved), words(&list("k42=100 k40#stable LATEST#preview k39#runback-probe")));
     let after = after(&tagged, "k42", &plan(&tagged, "k42", "k41"));
     assert_eq!(words(&after), words(&list("k41=100 k40#stable LATEST#preview")));
-    assert_eq!(words(&released(&tagged)), words(&list("LATEST=100 k40#stable LATEST#preview")));
+    assert_eq!(
+        words(&all_to(&tagged, Destination::Latest)),
+        words(&list("LATEST=100 k40#stable LATEST#preview"))
+    );
 
     let taken_over = service("k42=90 k41=10#runback-probe", "k42=90 k41=10");
     assert!(!has_probe(&taken_over), "somebody gives it traffic: it is theirs now");

@@ -1,5 +1,7 @@
 //! Recorded payloads and envelopes, and what the other tests share.
 
+mod audit;
+
 mod envelopes;
 
 mod incidents;
@@ -119,6 +121,7 @@ fn every_recorded_envelope_is_opened_as_the_table_says() {
             Ok(intake) => match &intake.deliveries[0].content {
                 Content::Alert(alert) => alert.incident.clone(),
                 Content::NotAnIncident(sentence) => sentence.clone(),
+                Content::ServiceChanged(name) => name.to_string(),
             },
         };
         let (status, part) = outcome.split_once("400 ").unwrap_or((outcome, outcome));
@@ -247,14 +250,14 @@ fn refusal(headers: &[(&str, &str)], body: &str) -> String {
 fn not_an_incident(headers: &[(&str, &str)], body: &str) -> String {
     match only(headers, body).content {
         Content::NotAnIncident(sentence) => sentence,
-        Content::Alert(alert) => panic!("{alert:?}"),
+        other => panic!("{other:?}"),
     }
 }
 
 fn alert(notification: &Value) -> Alert {
     match only(NONE, &notification.to_string()).content {
         Content::Alert(alert) => *alert,
-        Content::NotAnIncident(sentence) => panic!("{sentence}"),
+        other => panic!("{other:?}"),
     }
 }
 

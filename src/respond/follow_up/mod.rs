@@ -44,12 +44,32 @@ impl Runback {
             let Some(_turn) = self.turn(&name, received.deadline()).await else {
                 return Err(format!("alerts on {name} are still being handled"));
             };
-            return self.look_after(&task, (rollback, axis), &name, rules, received).await;
+            let done = self.look_after(&task, (rollback, axis), &name, rules, received).await?;
+            self.show_phase(&name, rollback, task.thread.as_deref(), received.deadline()).await;
+            self.look_after_pin(&name, task.thread.as_deref(), received).await;
+            return Ok(done);
         }
-        let What::Judge { incident, revision, slowness, deadline } = &task.what else {
-            return Ok("nothing: the task is about no rollback and no alert".into());
+        let (incident, revision, slowness, deadline, watched) = match &task.what {
+            What::Judge { incident, revision, slowness, deadline, watched } => {
+                (incident, revision, slowness, deadline, watched)
+            }
+            What::Deploy(look) => return self.look_at(&name, look, received).await,
+            What::Settle(settle) => return self.settle(&name, settle, received).await,
+            What::Pin(pin) => {
+                let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                    return Err(format!("alerts on {name} are still being handled"));
+                };
+                return self.daily(&name, pin, task.thread.as_deref(), received).await;
+            }
+            What::Check(_) | What::Step(_) | What::Watch(_) => {
+                return Ok("nothing: the task is about no alert".into());
+            }
         };
-        let signal = if *slowness { Signal::Latency } else { Signal::Errors };
+        let signal = match (slowness, watched) {
+            (true, _) => Signal::Latency,
+            (false, true) => Signal::Deploy,
+            (false, false) => Signal::Errors,
+        };
         let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
         let case = Case::later(&alert, received, *deadline);
         match self.answer(&case).await {
@@ -63,7 +83,7 @@ impl Runback {
 }
 
 /// The alert that a task is about, as far as judging it again needs it.
-fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
+pub(super) fn known_of(name: &ServiceName, incident: &str, revision: Option<&str>) -> Alert {
     let mut labels = BTreeMap::from([
         ("project_id".to_owned(), name.project.clone()),
         ("location".to_owned(), name.region.clone()),

@@ -10,6 +10,8 @@ use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
+use crate::respond::pins::Pin;
+use crate::respond::watch::{Look, Settle};
 
 /// A task's body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,7 +35,21 @@ pub(super) enum What {
     /// See whether the last write has arrived.
     Watch(Watch),
     /// Judge an alert again: a warning whose patience is over, or one that came too early to tell.
-    Judge { incident: String, revision: Option<String>, slowness: bool, deadline: bool },
+    Judge {
+        incident: String,
+        revision: Option<String>,
+        slowness: bool,
+        deadline: bool,
+        /// Whether there is no alert, only a deploy that was watched.
+        #[serde(default)]
+        watched: bool,
+    },
+    /// Look at a deploy that is watched.
+    Deploy(Look),
+    /// Look whether a change has been rolled out, and what there is to watch then.
+    Settle(Settle),
+    /// Look after a service that is pinned.
+    Pin(Pin),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -110,7 +126,23 @@ impl Task {
     pub(in crate::respond) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
         let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
         let slowness = alert.signal == Signal::Latency;
-        Self::on(name, None, What::Judge { incident, revision, slowness, deadline })
+        let watched = alert.signal == Signal::Deploy;
+        Self::on(name, None, What::Judge { incident, revision, slowness, deadline, watched })
+    }
+
+    /// A look at a deploy.
+    pub(in crate::respond) fn deploy(name: &ServiceName, look: Look) -> Self {
+        Self::on(name, None, What::Deploy(look))
+    }
+
+    /// A look whether a change has been rolled out.
+    pub(in crate::respond) fn settle(name: &ServiceName, settle: Settle) -> Self {
+        Self::on(name, None, What::Settle(settle))
+    }
+
+    /// The daily look at a pinned service.
+    pub(in crate::respond) fn pin(name: &ServiceName, thread: Option<&str>, pin: Pin) -> Self {
+        Self::on(name, thread.map(str::to_owned), What::Pin(pin))
     }
 
     /// As it travels.
@@ -129,7 +161,7 @@ impl Task {
             What::Check(check) => (&check.rollback, check.slowness),
             What::Step(step) => (&step.rollback, step.slowness),
             What::Watch(watch) => (&watch.rollback, watch.slowness),
-            What::Judge { .. } => return None,
+            What::Judge { .. } | What::Deploy(_) | What::Settle(_) | What::Pin(_) => return None,
         };
         Some((rollback, if slowness { Axis::Slowness } else { Axis::Errors }))
     }
@@ -139,7 +171,7 @@ impl Task {
         match &self.what {
             What::Check(_) => rollback.step >= steps::ALL,
             What::Step(step) => step.percent > rollback.step,
-            What::Watch(_) | What::Judge { .. } => false,
+            _ => false,
         }
     }
 
@@ -161,7 +193,7 @@ impl Task {
         match &self.what {
             What::Check(check) => check.look,
             What::Watch(watch) => watch.look,
-            What::Step(_) | What::Judge { .. } => 0,
+            _ => 0,
         }
     }
 }

@@ -68,7 +68,7 @@ pub use documents::STATE;
 pub use permissions::{Permission, permissions};
 pub use running::{Running, Split};
 pub use setup::{NOW, PROJECT, REGION, Reconcile, Revision, Served, Service, target};
-pub use slack::{BOT_TOKEN, CHANNEL, Message};
+pub use slack::{BOT_TOKEN, CHANNEL, CHANNEL_NAME, Message};
 pub use token::ACCOUNT;
 pub use traps::At;
 pub use wire::{Reply, refusal, refusal_as};
@@ -214,8 +214,19 @@ impl Simulator {
         self.world().slack.clone()
     }
 
+    /// The tasks that wait, but for the daily looks at pinned services, which come for ever.
     pub fn tasks(&self) -> Vec<Task> {
-        self.world().tasks.pending.clone()
+        self.pending(false)
+    }
+
+    /// The daily looks.
+    pub fn daily_tasks(&self) -> Vec<Task> {
+        self.pending(true)
+    }
+
+    fn pending(&self, daily: bool) -> Vec<Task> {
+        let world = self.world();
+        world.tasks.pending.iter().filter(|task| task.id().contains("-pin-") == daily).cloned().collect()
     }
 
     /// The tasks whose time has come.

@@ -132,7 +132,10 @@ impl Running {
     }
 
     pub fn latest_ready(&self) -> &str {
-        let ready = self.service.revisions.iter().find(|revision| revision.ready);
+        let served = |name: &str| self.shown.iter().any(|(_, split)| split.contains_key(name));
+        let picky = self.service.ready_once_served && !self.shown.is_empty();
+        let counts = |revision: &&Revision| !picky || served(&revision.name);
+        let ready = self.service.revisions.iter().filter(counts).find(|revision| revision.ready);
         ready.map_or("", |revision| &revision.name)
     }
 

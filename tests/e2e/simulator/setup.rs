@@ -48,6 +48,8 @@ pub struct Service {
     pub template_named: bool,
     /// Cloud Run has forgotten what its stored template was: every echoed name is refused, every missing one mints.
     pub refuses_echoed_names: bool,
+    /// Whether a revision that never served is not called the latest ready one, as was seen live.
+    pub ready_once_served: bool,
     pub page_size: usize,
 }
 
@@ -68,6 +70,7 @@ impl Service {
             deploying: false,
             template_named: true,
             refuses_echoed_names: false,
+            ready_once_served: false,
             page_size: 1000,
         }
     }

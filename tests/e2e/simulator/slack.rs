@@ -8,13 +8,27 @@ use super::world::World;
 pub const BOT_TOKEN: &str = "xoxb-not-a-real-token";
 pub const CHANNEL: &str = "C0123456789";
 
+/// Posting takes a channel by its name as well; changing does not.
+pub const CHANNEL_NAME: &str = "#alerts";
+
 /// A message as people would read it: every text in it, joined by line ends.
 #[derive(Clone, Debug)]
 pub struct Message {
     pub ts: String,
     pub thread: Option<String>,
+    /// An answer in a thread that the channel shows too.
+    pub broadcast: bool,
     pub text: String,
     pub updates: u32,
+    /// What it said before it was changed, the oldest first.
+    pub before: Vec<String>,
+}
+
+impl Message {
+    /// Whether people see it without opening a thread.
+    pub fn in_channel(&self) -> bool {
+        self.thread.is_none() || self.broadcast
+    }
 }
 
 pub fn webhook(world: &mut World, sent: &Value) -> Reply {
@@ -33,17 +47,24 @@ pub fn api(world: &mut World, request: &Request, sent: &Value) -> Reply {
     if let Some(complaint) = complaint(world, sent) {
         return refuse(complaint);
     }
-    if sent["channel"] != CHANNEL {
+    let posts = request.path().ends_with("chat.postMessage");
+    if sent["channel"] != CHANNEL && !(posts && sent["channel"] == CHANNEL_NAME) {
         return refuse("channel_not_found");
     }
-    if request.path().ends_with("chat.postMessage") {
+    if posts {
+        // Slack takes the time stamp of an answer for a thread as well, and then shows it nowhere.
+        let thread = sent["thread_ts"].as_str();
+        let root = |message: &Message| Some(message.ts.as_str()) == thread && message.thread.is_none();
+        if thread.is_some() && !world.slack.iter().any(root) {
+            world.violations.push("an answer to what is no message of the channel".to_owned());
+        }
         let ts = keep(world, sent);
         return Reply::json(&json!({"ok": true, "channel": CHANNEL, "ts": ts}));
     }
     match world.slack.iter_mut().find(|message| sent["ts"] == json!(message.ts)) {
         None => refuse("message_not_found"),
         Some(message) => {
-            message.text = readable(sent);
+            message.before.push(std::mem::replace(&mut message.text, readable(sent)));
             message.updates += 1;
             Reply::json(&json!({"ok": true, "channel": CHANNEL, "ts": message.ts}))
         }
@@ -53,7 +74,9 @@ pub fn api(world: &mut World, request: &Request, sent: &Value) -> Reply {
 fn keep(world: &mut World, sent: &Value) -> String {
     let ts = format!("1780000000.{:06}", world.slack.len());
     let thread = sent["thread_ts"].as_str().map(str::to_owned);
-    world.slack.push(Message { ts: ts.clone(), thread, text: readable(sent), updates: 0 });
+    let broadcast = sent["reply_broadcast"] == json!(true);
+    let text = readable(sent);
+    world.slack.push(Message { ts: ts.clone(), thread, broadcast, text, updates: 0, before: Vec::new() });
     ts
 }
 

@@ -1,0 +1,131 @@
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::*;
+use crate::domain::decision::Gate;
+use crate::domain::record::{Phase, Rollback, Share};
+use crate::domain::service::{Destination, ServiceName, TrafficTarget};
+
+fn at(minute: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+}
+
+fn revision(name: &str, minute: i64) -> Revision {
+    let created_at = at(minute);
+    Revision { name: name.into(), created_at, ready: true, digest: None, commit: None, schema: None }
+}
+
+fn serving(split: &[(&str, u8)]) -> Service {
+    let target = |&(name, percent): &(&str, u8)| TrafficTarget {
+        to: Destination::Revision(name.into()),
+        percent,
+        tag: None,
+    };
+    let traffic: Vec<TrafficTarget> = split.iter().map(target).collect();
+    Service {
+        name: ServiceName { project: "p".into(), region: "r".into(), service: "s".into() },
+        url: String::new(),
+        spec_traffic: traffic.clone(),
+        status_traffic: traffic,
+        tagged: BTreeMap::new(),
+        in_flight: false,
+        trouble: None,
+        latest_ready: None,
+    }
+}
+
+fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
+    let rollback = Rollback {
+        id: "rb-1".into(),
+        incident: "0.a".into(),
+        alerted: None,
+        at: at(30),
+        moved: None,
+        culprit: culprit.into(),
+        from: vec![Share { revision: culprit.into(), percent: 100 }],
+        latest: 0,
+        target: target.into(),
+        step: 100,
+        phase: Phase::Told,
+        reason: "confirmed".into(),
+        why: None,
+    };
+    Ok(Record { rollbacks: vec![rollback], ..Record::default() })
+}
+
+#[test]
+fn the_newest_revision_is_watched_if_it_takes_traffic() {
+    let revisions = [revision("s-2", 20), revision("s-3", 30), revision("s-1", 10)];
+    let none = Ok(Record::default());
+    let unreadable = Err("has no version".to_owned());
+    let by_us = rolled_back("s-3", "s-2");
+    type Row<'a> = (&'a str, &'a [(&'a str, u8)], &'a Result<Record, String>, Option<&'a str>);
+    let table: [Row<'_>; 8] = [
+        ("a deploy", &[("s-3", 100)], &none, Some("s-3")),
+        ("a canary", &[("s-3", 5), ("s-2", 95)], &none, Some("s-3")),
+        ("a deploy that gets nothing", &[("s-2", 100)], &none, None),
+        ("somebody went back by hand", &[("s-1", 100)], &none, None),
+        ("our switch", &[("s-2", 100)], &by_us, None),
+        ("a step of ours", &[("s-3", 90), ("s-2", 10)], &by_us, None),
+        ("a culprit that was put back", &[("s-3", 100)], &by_us, None),
+        ("a record that the gates will complain about", &[("s-3", 100)], &unreadable, Some("s-3")),
+    ];
+    for (about, split, record, watched) in table {
+        let service = serving(split);
+        let found = match subject(&service, record, &revisions) {
+            Subject::Revision(revision) => Some(revision.name.as_str()),
+            Subject::Nothing(_) => None,
+            Subject::Unsettled => panic!("{about}"),
+        };
+        assert_eq!(found, watched, "{about}");
+    }
+    let unsettled = Service { in_flight: true, ..serving(&[("s-2", 100)]) };
+    assert_eq!(subject(&unsettled, &none, &revisions), Subject::Unsettled);
+    assert!(matches!(subject(&serving(&[]), &none, &[]), Subject::Nothing(_)));
+}
+
+fn decision(outcome: Outcome, reason: Reason) -> Decision {
+    let gates = vec![Gate { name: "failing", passed: false, detail: String::new() }];
+    Decision {
+        outcome,
+        reason,
+        service: None,
+        incident: incident("s-3"),
+        gates,
+        plan: None,
+        minutes: Vec::new(),
+    }
+}
+
+#[test]
+fn what_a_watch_finds_is_told_once_and_that_there_is_nothing_never() {
+    let told = ["warning".to_owned()];
+    for (outcome, reason, before, news) in [
+        (Outcome::Ignore, Reason::Healthy, &[][..], false),
+        (Outcome::Ignore, Reason::Inconclusive, &[], false),
+        (Outcome::Ignore, Reason::NoData, &[], false),
+        (Outcome::Notify, Reason::Warning, &[], true),
+        (Outcome::Notify, Reason::Warning, &told, false),
+        (Outcome::Notify, Reason::ObserveMode, &told, true),
+    ] {
+        assert_eq!(is_news(&decision(outcome, reason), before), news, "{reason}");
+    }
+}
+
+#[test]
+fn a_watch_ends_when_its_revision_was_rolled_back_or_serves_no_more() {
+    for (outcome, reason, ends) in [
+        (Outcome::Rollback, Reason::Confirmed, true),
+        (Outcome::Ignore, Reason::AlreadyHandled, true),
+        (Outcome::Ignore, Reason::CulpritNotServing, true),
+        (Outcome::Ignore, Reason::NotGuarded, true),
+        (Outcome::Ignore, Reason::Healthy, false),
+        (Outcome::Ignore, Reason::NoData, false),
+        (Outcome::Notify, Reason::Warning, false),
+        (Outcome::Notify, Reason::Cooldown, false),
+        (Outcome::Notify, Reason::ObserveMode, false),
+    ] {
+        assert_eq!(over(&decision(outcome, reason)).is_some(), ends, "{reason}");
+    }
+}
