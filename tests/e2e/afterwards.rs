@@ -74,7 +74,10 @@ async fn a_target_that_fails_as_well_is_reported_and_the_traffic_stays() {
     simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
     simulator.advance(minutes(6));
     runback.deliver_due_tasks().await;
-    assert_contains(&last_message(&simulator), &["not_helped", "did not help", GOOD]);
+    assert_contains(
+        &last_message(&simulator),
+        &["not_helped", "did not help", GOOD, "pinned", "runback release"],
+    );
     assert!(!last_message(&simulator).contains("recovered"));
     assert_eq!(phase(&simulator), "not_helped");
     assert_rolled_back(&simulator);
@@ -111,7 +114,10 @@ async fn a_target_with_too_few_requests_is_looked_at_again_and_then_given_up() {
     runback.deliver_due_tasks().await;
     assert!(simulator.tasks().is_empty());
     assert_eq!(simulator.slack().len(), 2);
-    assert_contains(&last_message(&simulator), &["unjudged", "requests were bad"]);
+    assert_contains(
+        &last_message(&simulator),
+        &["unjudged", "requests were bad", "pinned", "runback release"],
+    );
     assert_rolled_back(&simulator);
     runback.finish().await;
 }
