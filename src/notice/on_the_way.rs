@@ -54,7 +54,7 @@ pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> M
             name(&rollback.target)
         )),
         Step::say(
-            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's role `roles/cloudtasks.enqueuer` on it.",
+            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's roles `roles/cloudtasks.enqueuer` and `roles/cloudtasks.viewer` on it.",
         ),
     ];
     let header = format!("{}: no look at the rollback later", name(&service.service));

@@ -143,7 +143,7 @@ pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
             reason: Reason::Critical,
             detail: format!("{detail}; critical now, so the rest goes at once: {figures}"),
         },
-        _ => Halt::ignore(Reason::AlreadyHandled, format!("{detail}; not critical, so its steps go on")),
+        _ => Halt::ignore(Reason::AlreadyHandled, detail),
     }
 }
 
