@@ -222,6 +222,20 @@ async fn the_first_minute_of_a_deploy_is_no_proof() {
     runback.finish().await;
 }
 
+/// Somebody changes a label of a service that has not been deployed for days; its database fails just then.
+#[tokio::test]
+async fn a_failure_long_after_the_deploy_is_no_news_of_a_watch() {
+    let (simulator, runback) = guarding([healthy()]).await;
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
+    for _ in 0..11 {
+        a_minute(&simulator, &runback).await;
+    }
+    assert!(simulator.slack().is_empty(), "{:#?}", simulator.slack());
+    assert_left_alone(&simulator);
+    runback.finish().await;
+}
+
 #[tokio::test]
 async fn a_watch_ends_when_somebody_takes_the_traffic_away() {
     let (simulator, runback) = watched(0.0).await;

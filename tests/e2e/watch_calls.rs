@@ -93,6 +93,20 @@ async fn an_event_a_day_late_watches_what_serves_then() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_deleted_while_it_is_watched_is_nobodys_trouble() {
+    for deploying in [false, true] {
+        let (simulator, runback) = guarding([healthy()]).await;
+        deploy(&simulator, 0.9);
+        simulator.change(SERVICE, |service| service.set_deploying(deploying));
+        runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+        simulator.world().services.clear();
+        a_minute(&simulator, &runback).await;
+        assert!(waiting(&simulator).is_empty() && simulator.slack().is_empty(), "{:#?}", simulator.slack());
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_names_no_service_is_told_what_was_expected() {
     let (simulator, runback) = guarding([healthy()]).await;
     for body in ["", "{}", "{\"service\": \"k-back\"}", "{\"service\": 7}", "[]"] {
