@@ -144,12 +144,15 @@ async fn a_pipeline_starts_a_watch_by_the_command() {
     let url = runback.url("");
     let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
     assert_eq!(status, 0, "{said}");
-    assert_contains(&said, &["watching", BAD]);
+    assert_eq!(
+        said.trim_end(),
+        format!("watching: {BAD} takes traffic and is judged every minute, 10 times")
+    );
     until("the task", || simulator.tasks().len() == 1).await;
     until_rolled_back(&simulator, &runback).await;
     let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
     assert_eq!(status, 0, "{said}");
-    assert_contains(&said, &["nothing_to_watch", BAD, "takes no traffic"]);
+    assert_eq!(said.trim_end(), format!("nothing_to_watch: its newest revision {BAD} takes no traffic"));
     let (status, said) =
         watch(&["--service", "projects/p/locations/r/services/s", "--public-url", &url]).await;
     assert_eq!(status, 1, "{said}");
@@ -159,5 +162,9 @@ async fn a_pipeline_starts_a_watch_by_the_command() {
     let (status, said) = watch(&["--service", FULL_NAME]).await;
     assert_eq!(status, 2, "{said}");
     assert_contains(&said, &["RUNBACK_PUBLIC_URL"]);
+    simulator.at("run.get").always().fails(503);
+    let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
+    assert_eq!(status, 1, "{said}");
+    assert_contains(&said, &["is not watched: HTTP 503", "The simulator was told to fail"]);
     runback.finish().await;
 }
