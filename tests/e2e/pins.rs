@@ -161,6 +161,29 @@ async fn a_message_that_slack_refuses_comes_again() {
     runback.finish().await;
 }
 
+/// The queue gives a task up after some attempts; the looks of later days must not go with it.
+#[tokio::test]
+async fn while_slack_is_down_the_next_days_look_is_planned_all_the_same() {
+    let (simulator, runback) = recovered().await;
+    deploy(&simulator, Revision::named(FIX));
+    simulator.at("slack.webhook").always().fails(500);
+    simulator.advance(days(1) + minutes(1));
+    for _ in 0..2 {
+        assert_eq!(runback.deliver_due_tasks().await[0].status, 503);
+        assert_eq!(daily(&simulator), 2);
+    }
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn the_daily_look_ends_with_the_service() {
+    let (simulator, runback) = recovered().await;
+    simulator.at("run.get").always().fails(404);
+    a_day(&simulator, &runback).await;
+    assert_eq!((daily(&simulator), pinned(&simulator).len()), (0, 0));
+    runback.finish().await;
+}
+
 #[tokio::test]
 async fn killed_between_telling_and_recording_it_is_told_twice_at_most() {
     let (simulator, mut runback) = recovered().await;
