@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
 
 use super::follow_up::Task;
 use super::{Received, Runback};
@@ -110,6 +111,10 @@ impl Runback {
             }
         };
         let Some(waiting) = pins::news(service, &record, revisions.unwrap_or(&read)) else { return Ok(None) };
+        // One deploy makes several entries at once. Who comes second must not record what the first fails to tell.
+        let Ok(_telling) = timeout_at(deadline, self.telling.lock()).await else {
+            return Err("a deploy that waits is still being told of".into());
+        };
         let (subject, revision) = (&waiting.rollback.id, waiting.revision.name.as_str());
         let message = notice::pinned(&service.name, &waiting);
         if !self.tell_once((subject, revision), || &message, thread, deadline).await {

@@ -6,6 +6,7 @@ use crate::harness::{Launch, Runback};
 use crate::simulator::{Revision, Simulator, days, hours, minutes};
 use crate::situation::{BAD, GOOD, SERVICE, assert_contains, assert_rolled_back, k_back, moves};
 use serde_json::json;
+use std::time::Duration;
 
 const FIX: &str = "k-back-00043-fix";
 
@@ -181,6 +182,25 @@ async fn the_daily_look_ends_with_the_service() {
     simulator.at("run.get").always().fails(404);
     a_day(&simulator, &runback).await;
     assert_eq!((daily(&simulator), pinned(&simulator).len()), (0, 0));
+    runback.finish().await;
+}
+
+/// One deploy makes several entries. Whoever comes second must not record what the first one fails to tell.
+#[tokio::test]
+async fn what_slack_refuses_is_not_recorded_by_another_entry_of_the_same_deploy() {
+    let (simulator, runback) = recovered().await;
+    deploy(&simulator, Revision::named(FIX));
+    simulator.at("slack.webhook").always().takes(Duration::from_millis(300));
+    simulator.at("slack.webhook").always().fails(500);
+    let event = audit_event(&simulator, SERVICE, Api::V1);
+    for answer in runback.send_at_once(&event, 3).await {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    assert!(simulator.record(SERVICE).unwrap()["waiting"].is_null());
+    simulator.repair();
+    runback.send_at_once(&event, 3).await;
+    assert_eq!(pinned(&simulator).len(), 1);
+    assert_eq!(simulator.record(SERVICE).unwrap()["waiting"], FIX);
     runback.finish().await;
 }
 
