@@ -223,6 +223,5 @@ async fn watch_command(arguments: WatchArgs) -> Result<(), Stopped> {
     let config = arguments.check().map_err(bad)?;
     let http = http_client().map_err(failed)?;
     let done = watch(&http, &config, &service).await;
-    println!("{}", done.map_err(|why| failed(format!("{service} is not watched: {why}")))?);
-    Ok(())
+    say(&done.map_err(|why| failed(format!("{service} is not watched: {why}")))?)
 }

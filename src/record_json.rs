@@ -199,7 +199,7 @@ impl WireRecord {
         }
         // A split of a hundred revisions with the longest names. Half of it would be a lie; without it, the split
         // cannot be restored, and the rollback is still remembered.
-        !std::mem::take(&mut newest.from).is_empty()
+        !std::mem::take(&mut newest.from).is_empty() || self.waiting.take().is_some()
     }
 }
 

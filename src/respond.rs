@@ -63,6 +63,8 @@ pub struct Runback {
     account: Option<String>,
     /// Alerts on one service queue rather than race.
     queues: BTreeMap<ServiceName, Mutex<()>>,
+    /// Held while people are told of a deploy that waits behind a pin, until that is recorded.
+    telling: Mutex<()>,
     memory: Memory,
 }
 
@@ -149,9 +151,21 @@ impl Runback {
         account: Option<String>,
     ) -> Self {
         let queues = policy.services.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
-        let (metadata, memory) = (Metadata::default(), Memory::default());
+        let (metadata, memory, telling) = (Metadata::default(), Memory::default(), Mutex::new(()));
         let prober = Prober::new(metadata.clone());
-        Self { policy, cloud_run, monitoring, prober, metadata, slack, tasks, account, queues, memory }
+        Self {
+            policy,
+            cloud_run,
+            monitoring,
+            prober,
+            metadata,
+            slack,
+            tasks,
+            account,
+            queues,
+            telling,
+            memory,
+        }
     }
 
     /// Answers one message.

@@ -70,11 +70,13 @@ async fn live(arguments: JudgeArgs, policy: &Policy) -> Result<(), Stopped> {
         TakeError::Message(why) => bad(why),
         TakeError::Google(why) => failed(why),
     })?;
+    // The decision first: a file that cannot be written must not hide it.
+    show(&snapshot, policy, arguments.json)?;
     if let Some(file) = &arguments.save {
         fs::write(file, snapshot.to_json())
             .map_err(|error| failed(format!("{} cannot be written: {error}", file.display())))?;
     }
-    show(&snapshot, policy, arguments.json)
+    Ok(())
 }
 
 fn policy(file: &Path) -> Result<Policy, Stopped> {

@@ -22,11 +22,22 @@ const TRIES: u32 = 3;
 #[derive(Deserialize)]
 struct Answer {
     reason: String,
-    explanation: String,
+    gates: Vec<Gate>,
+}
+
+#[derive(Deserialize)]
+struct Gate {
+    detail: String,
+}
+
+/// Why it has to be asked again.
+#[derive(Deserialize)]
+struct Refusal {
+    error: String,
 }
 
 /// Asks the Runback at `url` to watch a service's newest revision (`POST /watch`, `run.routes.invoke`). Without a
-/// `token` the metadata server is asked for one. What it answered: the reason code and the explanation.
+/// `token` the metadata server is asked for one. What it answered: the reason code, and that with a sentence.
 ///
 /// # Errors
 /// With a sentence, when it does not answer or refuses.
@@ -60,7 +71,10 @@ pub async fn watch(
             StatusCode::OK => {
                 let answer: Answer =
                     response.json().await.map_err(|_| format!("what answers at {url} is no Runback"))?;
-                return Ok((answer.reason, answer.explanation));
+                // Of a watch that nothing was touched says itself; what is watched, or why not, does not.
+                let why = answer.gates.last().map_or("", |gate| gate.detail.as_str());
+                let words = format!("{}: {why}", answer.reason);
+                return Ok((answer.reason, words));
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(format!(
@@ -68,7 +82,10 @@ pub async fn watch(
                     response.status().as_u16()
                 ));
             }
-            status if status.is_server_error() => last = format!("HTTP {}", status.as_u16()),
+            status if status.is_server_error() => {
+                let why = response.json::<Refusal>().await.map_or(String::new(), |refusal| refusal.error);
+                last = format!("HTTP {} {why}", status.as_u16()).trim_end().to_owned();
+            }
             status => return Err(format!("HTTP {}", status.as_u16())),
         }
     }

@@ -36,8 +36,9 @@ pub fn waiting<'a>(service: &Service, record: &'a Record, revisions: &'a [Revisi
     let since = culprit.map_or(rollback.at, |culprit| culprit.created_at);
     let split = service.split();
     let newer = revisions.iter().filter(|revision| revision.created_at > since && revision.ready);
-    let waits = newer.filter(|revision| !split.contains_key(&revision.name));
-    let revision = waits.max_by_key(|revision| revision.created_at)?;
+    // Where a still newer one serves already, somebody knows of the pin, and a release would be about that one.
+    let newest = newer.max_by_key(|revision| revision.created_at);
+    let revision = newest.filter(|revision| !split.contains_key(&revision.name))?;
     Some(Waiting { rollback, revision, ban: record.ban(revision) })
 }
 

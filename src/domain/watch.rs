@@ -46,7 +46,11 @@ pub fn subject<'a>(
 /// Whether people are to hear of a decision that a watch came to: a reason is told once, whatever process judges next.
 #[must_use]
 pub fn is_news(decision: &Decision, told: &[String]) -> bool {
-    decision.outcome == Outcome::Notify && !told.iter().any(|reason| reason == decision.reason.code())
+    // A deleted service, and one that fails long after its deploy, are no news of a deploy.
+    let of_deploy = !matches!(decision.reason, Reason::UnresolvedService | Reason::NotDeployRelated);
+    decision.outcome == Outcome::Notify
+        && of_deploy
+        && !told.iter().any(|reason| reason == decision.reason.code())
 }
 
 /// Why a watch is over before its time, if so.
@@ -56,6 +60,7 @@ pub fn over(decision: &Decision) -> Option<&'static str> {
         (Outcome::Rollback | Outcome::Resume(_) | Outcome::Hasten(_), _) => Some("it has been rolled back"),
         (_, Reason::AlreadyHandled) => Some("it has been rolled back already"),
         (_, Reason::CulpritNotServing) => Some("it takes no traffic any more"),
+        (_, Reason::NotDeployRelated) => Some("it has served for too long to be a deploy"),
         (_, Reason::NotGuarded | Reason::UnresolvedService | Reason::PermissionDenied) => {
             Some("the service cannot be judged")
         }

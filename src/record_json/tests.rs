@@ -306,3 +306,23 @@ fn what_later_versions_added_is_written_only_where_it_says_something() {
     refusal(&text.replace(r#""latest":80"#, r#""latest":101"#));
     refusal(&text.replace("2026-11-22T01:06:03Z", "later"));
 }
+
+#[test]
+fn a_waiting_revision_gives_way_to_the_newest_rollback() {
+    let longest = |letter: &str| letter.repeat(LONGEST_TEXT);
+    let newest = Rollback {
+        id: longest("\u{1}"),
+        incident: longest("\u{2}"),
+        culprit: longest("\u{3}"),
+        target: longest("\u{4}"),
+        reason: longest("\u{5}"),
+        phase: Phase::Other(longest("\u{6}")),
+        from: Vec::new(),
+        why: None,
+        ..rollback()
+    };
+    let (rollbacks, waiting) = (vec![newest.clone()], Some(longest("\u{7}")));
+    let text = write(&Record { rollbacks, waiting, ..Record::default() });
+    assert!(text.len() < LIMIT, "{}", text.len());
+    assert_eq!(parse(Some(&text)).unwrap().rollbacks, vec![newest]);
+}

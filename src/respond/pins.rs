@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout_at;
 
 use super::follow_up::Task;
 use super::{Received, Runback};
@@ -38,7 +39,10 @@ impl Runback {
         received: Received,
     ) -> Result<String, String> {
         let deadline = received.deadline();
-        let document = self.cloud_run.service(name, deadline).await.map_err(|error| error.to_string())?;
+        let document = match self.cloud_run.service(name, deadline).await {
+            Err(CallError::NotFound(_)) => return Ok("nothing: the service is gone".into()),
+            read => read.map_err(|error| error.to_string())?,
+        };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
         let Ok(record) = record else { return Ok("nothing: the record cannot be read".into()) };
         match pins::pinned_by(&document.service, &record) {
@@ -46,9 +50,10 @@ impl Runback {
             Some(_) => return Ok(format!("nothing: another rollback has overtaken {}", pin.rollback)),
             None => return Ok("nothing: the service is not pinned any more".into()),
         }
-        let said = self.tell_of_waiting(&document, None, thread, received).await?;
-        let next = Pin { day: pin.day + 1, ..pin.clone() };
+        // First the next look: the queue gives a task up that fails too often, and with it would go all that follow.
+        let next = Pin { day: pin.day.saturating_add(1), ..pin.clone() };
         self.plan_pin(name, next, thread, received).await.map_err(|error| error.to_string())?;
+        let said = self.tell_of_waiting(&document, None, thread, received).await?;
         Ok(said.unwrap_or_else(|| "nothing: no newer revision waits".into()))
     }
 
@@ -106,6 +111,10 @@ impl Runback {
             }
         };
         let Some(waiting) = pins::news(service, &record, revisions.unwrap_or(&read)) else { return Ok(None) };
+        // One deploy makes several entries at once. Who comes second must not record what the first fails to tell.
+        let Ok(_telling) = timeout_at(deadline, self.telling.lock()).await else {
+            return Err("a deploy that waits is still being told of".into());
+        };
         let (subject, revision) = (&waiting.rollback.id, waiting.revision.name.as_str());
         let message = notice::pinned(&service.name, &waiting);
         if !self.tell_once((subject, revision), || &message, thread, deadline).await {

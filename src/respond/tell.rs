@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::follow_up::{DEADLINE, ONCE_MORE, Task};
 use super::{Case, Ending, Runback};
-use crate::clients::slack::Posted;
+use crate::clients::slack::{Posted, SlackError};
 use crate::domain::alert::Signal;
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::service::ServiceName;
@@ -145,7 +145,15 @@ impl Runback {
         deadline: Instant,
     ) -> Option<Posted> {
         let Some(slack) = &self.slack else { return Some(Posted { thread: None }) };
-        let posted = match slack.post(message, thread, time_until(deadline)).await {
+        let mut thread = thread;
+        let mut answer = slack.post(message, thread, time_until(deadline)).await;
+        if let (Err(SlackError::Refused(why)), Some(gone)) = (&answer, thread) {
+            // Its message was deleted, its channel archived, or Runback posts to another one now.
+            tracing::warn!(why, thread = gone, "Slack refuses the thread; telling the channel");
+            thread = None;
+            answer = slack.post(message, None, time_until(deadline)).await;
+        }
+        let posted = match answer {
             Ok(posted) => posted,
             Err(error) => {
                 tracing::error!(%error, text = message.text, "Slack could not be told");

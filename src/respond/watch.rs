@@ -150,8 +150,11 @@ impl Runback {
         settle: &Settle,
         received: Received,
     ) -> Result<String, String> {
-        let decision = self.begin(name, settle.look, received).await.map_err(|error| error.to_string())?;
-        Ok(decision.headline())
+        match self.begin(name, settle.look, received).await {
+            Ok(decision) => Ok(decision.headline()),
+            Err(CallError::NotFound(_)) => Ok("nothing: the service is gone".into()),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// One look: judges the revision like an alert would, then plans the next one. What cannot be decided now is left to

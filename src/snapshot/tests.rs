@@ -119,6 +119,7 @@ fn a_file_that_is_no_snapshot_gets_one_sentence() {
         (sample("2026-11-22T03:00:00Z 60 10"), "is not \"start seconds requests bad\""),
         (sample("2026-11-22T03:00:00Z 60 10 11"), "is not \"start seconds requests bad\""),
         (sample("2026-11-22T03:00:00Z 99999999999999999 10 1"), "is not \"start seconds requests bad\""),
+        (sample("2026-11-22T03:00:00Z 60 18446744073709551615 1"), "is not \"start seconds requests bad\""),
         (sample("then 60 10 1"), "is not \"start seconds requests bad\""),
     ] {
         assert!(got.contains(wanted), "{got}\n  wanted: {wanted}");

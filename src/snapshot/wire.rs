@@ -14,6 +14,9 @@ use crate::domain::service::{Destination, Revision, Service, ServiceName, Traffi
 
 const VERSION: u64 = 1;
 
+/// More than any service has in an hour, and so few that a file's samples can be added up.
+const MOST_REQUESTS: u64 = 1_000_000_000_000;
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WireSnapshot {
@@ -313,7 +316,8 @@ fn sample(text: &str) -> Result<Sample, String> {
     let length = i64::try_from(number(seconds)?).ok().and_then(TimeDelta::try_seconds).ok_or_else(refuse)?;
     let end = start.checked_add_signed(length).ok_or_else(refuse)?;
     let sample = Sample { start, end, requests: number(requests)?, bad: number(bad)? };
-    if sample.bad > sample.requests { Err(refuse()) } else { Ok(sample) }
+    let fits = sample.bad <= sample.requests && sample.requests <= MOST_REQUESTS;
+    if fits { Ok(sample) } else { Err(refuse()) }
 }
 
 impl WireProbed {

@@ -185,6 +185,21 @@ async fn a_message_that_cannot_be_changed_loses_nothing() {
     }
 }
 
+/// The first message was deleted, or its channel archived: the verdict must not be lost with it.
+#[tokio::test]
+async fn what_a_thread_refuses_is_told_in_the_channel() {
+    let (simulator, mut runback, _) = rolled_back().await;
+    runback.restart().await;
+    simulator.at("slack.update").always().fails(404);
+    simulator.at("slack.post").fails(404);
+    assert_eq!(later(&simulator, &runback, minutes(6)).await, [200]);
+    let told: Vec<_> = simulator.slack().into_iter().filter(Message::in_channel).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert_contains(&told[1].text, &["recovered", "next deploy gets 0 %"]);
+    assert_eq!(on_record(&simulator)["phase"], "recovered");
+    runback.finish().await;
+}
+
 #[tokio::test]
 async fn details_that_slack_does_not_take_hold_nothing_up() {
     let simulator = Simulator::with([k_back(0.4)]).await;

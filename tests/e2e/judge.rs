@@ -87,6 +87,16 @@ async fn what_was_saved_is_judged_the_same_without_any_call() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_written_does_not_hide_the_decision() {
+    let simulator = Simulator::with([k_back(0.4)]).await;
+    let (policy, nowhere) = (policy("unwritable", POLICY), text(&folder("unwritable").join("no/such.json")));
+    let said = judge(&simulator, &["--policy", &policy, "--save", &nowhere], &notification(&simulator)).await;
+    assert_eq!(said.status, 1, "{}", said.errors);
+    assert_contains(&said.output, &["rollback (confirmed)", GOOD]);
+    assert_contains(&said.errors, &["no/such.json cannot be written"]);
+}
+
+#[tokio::test]
 async fn a_snapshot_holds_no_environment_variable_of_the_service() {
     let simulator = Simulator::with([k_back(0.4)]).await;
     let (policy, snapshot) = (policy("secretless", POLICY), folder("secretless").join("saved.json"));

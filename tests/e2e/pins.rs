@@ -6,6 +6,7 @@ use crate::harness::{Launch, Runback};
 use crate::simulator::{Revision, Simulator, days, hours, minutes};
 use crate::situation::{BAD, GOOD, SERVICE, assert_contains, assert_rolled_back, k_back, moves};
 use serde_json::json;
+use std::time::Duration;
 
 const FIX: &str = "k-back-00043-fix";
 
@@ -158,6 +159,48 @@ async fn a_message_that_slack_refuses_comes_again() {
     runback.deliver_due_tasks().await;
     runback.send(&event).await.is(200, "ignore", "nothing_to_watch");
     assert_eq!(pinned(&simulator).len(), 1);
+    runback.finish().await;
+}
+
+/// The queue gives a task up after some attempts; the looks of later days must not go with it.
+#[tokio::test]
+async fn while_slack_is_down_the_next_days_look_is_planned_all_the_same() {
+    let (simulator, runback) = recovered().await;
+    deploy(&simulator, Revision::named(FIX));
+    simulator.at("slack.webhook").always().fails(500);
+    simulator.advance(days(1) + minutes(1));
+    for _ in 0..2 {
+        assert_eq!(runback.deliver_due_tasks().await[0].status, 503);
+        assert_eq!(daily(&simulator), 2);
+    }
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn the_daily_look_ends_with_the_service() {
+    let (simulator, runback) = recovered().await;
+    simulator.at("run.get").always().fails(404);
+    a_day(&simulator, &runback).await;
+    assert_eq!((daily(&simulator), pinned(&simulator).len()), (0, 0));
+    runback.finish().await;
+}
+
+/// One deploy makes several entries. Whoever comes second must not record what the first one fails to tell.
+#[tokio::test]
+async fn what_slack_refuses_is_not_recorded_by_another_entry_of_the_same_deploy() {
+    let (simulator, runback) = recovered().await;
+    deploy(&simulator, Revision::named(FIX));
+    simulator.at("slack.webhook").always().takes(Duration::from_millis(300));
+    simulator.at("slack.webhook").always().fails(500);
+    let event = audit_event(&simulator, SERVICE, Api::V1);
+    for answer in runback.send_at_once(&event, 3).await {
+        assert_eq!(answer.status, 503, "{answer:?}");
+    }
+    assert!(simulator.record(SERVICE).unwrap()["waiting"].is_null());
+    simulator.repair();
+    runback.send_at_once(&event, 3).await;
+    assert_eq!(pinned(&simulator).len(), 1);
+    assert_eq!(simulator.record(SERVICE).unwrap()["waiting"], FIX);
     runback.finish().await;
 }
 

@@ -1,5 +1,7 @@
 //! A deploy is watched: a judgement a minute for ten minutes, without any alert.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::alert::Alert;
@@ -8,7 +10,7 @@ use crate::deploys::{
     watched,
 };
 use crate::harness::{Launch, assert_nothing_is_touched, guarding, split};
-use crate::simulator::{Revision, Simulator, hours, minutes};
+use crate::simulator::{Revision, Service, Simulator, hours, minutes};
 use crate::situation::{
     BAD, FULL_NAME, GOOD, SERVICE, assert_contains, assert_rolled_back, delivered, k_back, moves, one_story,
 };
@@ -201,6 +203,36 @@ async fn a_canary_that_is_given_more_traffic_is_watched_anew() {
         a_minute(&simulator, &runback).await;
     }
     assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+/// Instances start, caches are cold: one hot minute, which is all that there is to see then.
+#[tokio::test]
+async fn the_first_minute_of_a_deploy_is_no_proof() {
+    let (simulator, runback) = guarding([Service { rpm: 600.0, ..healthy() }]).await;
+    deploy(&simulator, 0.8);
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    simulator.advance(Duration::from_secs(45));
+    simulator.change(SERVICE, |service| service.set_errors(BAD, 0.0));
+    for _ in 0..11 {
+        a_minute(&simulator, &runback).await;
+    }
+    assert!(simulator.slack().is_empty(), "{:#?}", simulator.slack());
+    assert_left_alone(&simulator);
+    runback.finish().await;
+}
+
+/// Somebody changes a label of a service that has not been deployed for days; its database fails just then.
+#[tokio::test]
+async fn a_failure_long_after_the_deploy_is_no_news_of_a_watch() {
+    let (simulator, runback) = guarding([healthy()]).await;
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
+    for _ in 0..11 {
+        a_minute(&simulator, &runback).await;
+    }
+    assert!(simulator.slack().is_empty(), "{:#?}", simulator.slack());
+    assert_left_alone(&simulator);
     runback.finish().await;
 }
 

@@ -93,6 +93,20 @@ async fn an_event_a_day_late_watches_what_serves_then() {
 }
 
 #[tokio::test]
+async fn a_service_that_is_deleted_while_it_is_watched_is_nobodys_trouble() {
+    for deploying in [false, true] {
+        let (simulator, runback) = guarding([healthy()]).await;
+        deploy(&simulator, 0.9);
+        simulator.change(SERVICE, |service| service.set_deploying(deploying));
+        runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+        simulator.world().services.clear();
+        a_minute(&simulator, &runback).await;
+        assert!(waiting(&simulator).is_empty() && simulator.slack().is_empty(), "{:#?}", simulator.slack());
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_names_no_service_is_told_what_was_expected() {
     let (simulator, runback) = guarding([healthy()]).await;
     for body in ["", "{}", "{\"service\": \"k-back\"}", "{\"service\": 7}", "[]"] {
@@ -130,12 +144,15 @@ async fn a_pipeline_starts_a_watch_by_the_command() {
     let url = runback.url("");
     let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
     assert_eq!(status, 0, "{said}");
-    assert_contains(&said, &["watching", BAD]);
+    assert_eq!(
+        said.trim_end(),
+        format!("watching: {BAD} takes traffic and is judged every minute, 10 times")
+    );
     until("the task", || simulator.tasks().len() == 1).await;
     until_rolled_back(&simulator, &runback).await;
     let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
     assert_eq!(status, 0, "{said}");
-    assert_contains(&said, &["nothing_to_watch", BAD, "takes no traffic"]);
+    assert_eq!(said.trim_end(), format!("nothing_to_watch: its newest revision {BAD} takes no traffic"));
     let (status, said) =
         watch(&["--service", "projects/p/locations/r/services/s", "--public-url", &url]).await;
     assert_eq!(status, 1, "{said}");
@@ -145,5 +162,9 @@ async fn a_pipeline_starts_a_watch_by_the_command() {
     let (status, said) = watch(&["--service", FULL_NAME]).await;
     assert_eq!(status, 2, "{said}");
     assert_contains(&said, &["RUNBACK_PUBLIC_URL"]);
+    simulator.at("run.get").always().fails(503);
+    let (status, said) = watch(&["--service", FULL_NAME, "--public-url", &url]).await;
+    assert_eq!(status, 1, "{said}");
+    assert_contains(&said, &["is not watched: HTTP 503", "The simulator was told to fail"]);
     runback.finish().await;
 }

@@ -10,6 +10,10 @@ use crate::domain::policy::Rules;
 use crate::domain::service::Revision;
 use crate::domain::text;
 
+/// An alert has waited for minutes before it came; a watch begins with the deploy. So it takes as many sampled minutes
+/// of its own to tell a failure from the one hot minute in which instances start.
+const WATCHED_PERIODS: usize = 2;
+
 /// The axis on which an alert is judged.
 #[must_use]
 pub fn axis(signal: Signal) -> Axis {
@@ -89,6 +93,12 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let window = case.window_of(&culprit.name).unwrap_or_default();
             let judgement = judge_requests(case.rules, axis, &window);
             let figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
+            let too_early = case.alert.signal == Signal::Deploy && judgement.periods < WATCHED_PERIODS;
+            if judgement.verdict == Verdict::Confirmed && too_early {
+                let detail =
+                    format!("{figures}; one hot minute may be a spike, so a watch waits for the next");
+                return Err(Halt::ignore(Reason::Inconclusive, detail));
+            }
             if judgement.verdict == Verdict::Confirmed {
                 let critical = axis == Axis::Errors && judgement.ratio >= case.rules.critical;
                 let critical = critical || wish == Some(PolicyWish::Critical);

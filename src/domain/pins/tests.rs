@@ -108,6 +108,9 @@ fn what_waits_is_the_newest_ready_revision_that_came_after_the_culprit() {
     }
     let serves = serving(&[("s-1", 90), ("s-3", 10)]);
     assert_eq!(waiting(&serves, &record(), &with(&[revision("s-3", 40)])), None);
+    // A release would be about the newest one, and that serves.
+    let passed_over = [revision("s-0", 35), revision("s-3", 40)];
+    assert_eq!(waiting(&serves, &record(), &with(&passed_over)), None);
 }
 
 #[test]

@@ -108,6 +108,8 @@ fn what_a_watch_finds_is_told_once_and_that_there_is_nothing_never() {
         (Outcome::Notify, Reason::Warning, &[], true),
         (Outcome::Notify, Reason::Warning, &told, false),
         (Outcome::Notify, Reason::ObserveMode, &told, true),
+        (Outcome::Notify, Reason::NotDeployRelated, &[], false),
+        (Outcome::Notify, Reason::UnresolvedService, &[], false),
     ] {
         assert_eq!(is_news(&decision(outcome, reason), before), news, "{reason}");
     }
@@ -120,6 +122,7 @@ fn a_watch_ends_when_its_revision_was_rolled_back_or_serves_no_more() {
         (Outcome::Ignore, Reason::AlreadyHandled, true),
         (Outcome::Ignore, Reason::CulpritNotServing, true),
         (Outcome::Ignore, Reason::NotGuarded, true),
+        (Outcome::Notify, Reason::NotDeployRelated, true),
         (Outcome::Ignore, Reason::Healthy, false),
         (Outcome::Ignore, Reason::NoData, false),
         (Outcome::Notify, Reason::Warning, false),
