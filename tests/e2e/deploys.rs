@@ -105,9 +105,9 @@ pub async fn watched(errors: f64) -> (Simulator, Runback) {
     (simulator, runback)
 }
 
-/// Minutes pass until the deploy is rolled back: five at most, with whatever delay Monitoring has.
+/// Minutes pass until the deploy is rolled back: six at most, three to see and three of delay in Monitoring.
 pub async fn until_rolled_back(simulator: &Simulator, runback: &Runback) {
-    for _ in 0..5 {
+    for _ in 0..6 {
         a_minute(simulator, runback).await;
         if moves(simulator) > 0 {
             break;

@@ -222,6 +222,29 @@ async fn the_first_minute_of_a_deploy_is_no_proof() {
     runback.finish().await;
 }
 
+/// Its database was away; people moved the traffic, waited for the database, and put the deploy back. No alert says that
+/// it still fails, and the window still holds what failed before.
+#[tokio::test]
+async fn what_failed_before_and_does_not_any_more_is_no_reason_for_a_watch() {
+    let (simulator, runback) = guarding([Service { rpm: 600.0, ..healthy() }]).await;
+    deploy(&simulator, 0.9);
+    simulator.advance(minutes(4));
+    simulator.change(SERVICE, |service| {
+        service.set_errors(BAD, 0.0);
+        service.move_traffic(&[(GOOD, 100)]);
+    });
+    simulator.advance(minutes(1));
+    simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    for _ in 0..11 {
+        simulator.advance(minutes(1) + Duration::from_secs(1));
+        runback.deliver_due_tasks().await;
+    }
+    assert!(simulator.slack().is_empty(), "{:#?}", simulator.slack());
+    assert_left_alone(&simulator);
+    runback.finish().await;
+}
+
 /// Somebody changes a label of a service that has not been deployed for days; its database fails just then.
 #[tokio::test]
 async fn a_failure_long_after_the_deploy_is_no_news_of_a_watch() {

@@ -11,8 +11,8 @@ use crate::domain::service::Revision;
 use crate::domain::text;
 
 /// An alert has waited for minutes before it came; a watch begins with the deploy. So it takes as many sampled minutes
-/// of its own to tell a failure from the one hot minute in which instances start.
-const WATCHED_PERIODS: usize = 2;
+/// of its own to tell a failure from the hot minute in which instances start, which the sampled ones may cut in two.
+const WATCHED_PERIODS: usize = 3;
 
 /// The axis on which an alert is judged.
 #[must_use]
@@ -93,13 +93,10 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let window = case.window_of(&culprit.name).unwrap_or_default();
             let judgement = judge_requests(case.rules, axis, &window);
             let figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
-            let too_early = case.alert.signal == Signal::Deploy && judgement.periods < WATCHED_PERIODS;
-            if judgement.verdict == Verdict::Confirmed && too_early {
-                let detail =
-                    format!("{figures}; one hot minute may be a spike, so a watch waits for the next");
-                return Err(Halt::ignore(Reason::Inconclusive, detail));
-            }
             if judgement.verdict == Verdict::Confirmed {
+                if let Some(why) = not_yet(case, &window, &judgement) {
+                    return Err(Halt::ignore(Reason::Inconclusive, format!("{figures}; {why}")));
+                }
                 let critical = axis == Axis::Errors && judgement.ratio >= case.rules.critical;
                 let critical = critical || wish == Some(PolicyWish::Critical);
                 return Ok((if critical { Reason::Critical } else { Reason::Confirmed }, figures));
@@ -127,6 +124,20 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             }
         }
     }
+}
+
+/// Why a watch waits although the figures convict. That a failure goes on an open alert says; here the last minute has
+/// to show it.
+fn not_yet(case: &Case<'_>, window: &[Sample], judgement: &Judgement) -> Option<&'static str> {
+    if case.alert.signal != Signal::Deploy {
+        return None;
+    }
+    let last = window.iter().rfind(|sample| sample.requests > 0);
+    let fails = last.is_some_and(|last| evidence::ratio(last.bad, last.requests) > judgement.threshold);
+    if judgement.periods < WATCHED_PERIODS {
+        return Some("one hot minute may be a spike, so a watch waits for the next");
+    }
+    (!fails).then_some("the last minute was not like that, so a watch waits for the next")
 }
 
 /// A slow burn: few errors, but significantly more than the target ever had, in most minutes.
