@@ -63,7 +63,7 @@ resource "google_logging_metric" "decisions" {
 resource "google_logging_metric" "verdicts" {
   project     = var.project
   name        = "${local.metric_prefix}_verdicts"
-  description = "How rollbacks ended: recovered, not_helped, unjudged, halted, observe_mode, overruled, not_arrived."
+  description = "How rollbacks ended: recovered, not_helped, unjudged, halted, observe_mode, overruled, not_arrived, write_refused."
   filter      = "${local.of_runback} AND jsonPayload.verdict:*"
 
   label_extractors = {

@@ -30,7 +30,7 @@ pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
 pub use denied::permission_denied;
 use next::{Step, after_switch, describe, not_arrived, untouched};
-pub use on_the_way::{no_look_ahead, step};
+pub use on_the_way::{held_up, no_look_ahead, out_of_sight, step};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use shift::Shift;

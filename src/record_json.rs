@@ -24,6 +24,9 @@ pub const LIMIT: usize = 8 * 1024;
 /// its `why`. Real names are far below it; an incident id that is longer has to be cut the same way before it is compared.
 pub const LONGEST_TEXT: usize = 200;
 
+/// So many quarantine entries are worth more than the memory of old rollbacks.
+const QUARANTINE_KEPT: usize = 10;
+
 const VERSION: u64 = 1;
 const SWITCHING: &str = "switching";
 const TOLD: &str = "told";
@@ -71,8 +74,8 @@ pub fn parse(annotation: Option<&str>) -> Result<Record, RecordError> {
 
 /// Writes the annotation.
 ///
-/// When the record is too large, the oldest rollbacks go first and then the oldest quarantine entries; the newest
-/// rollback stays.
+/// When the record is too large, the figures of older rollbacks go first, then the oldest quarantine entries but ten, then
+/// the oldest rollbacks and the rest of the quarantine; the newest rollback stays.
 #[must_use]
 pub fn write(record: &Record) -> String {
     let mut wire = WireRecord::from_domain(record);
@@ -176,6 +179,15 @@ impl WireRecord {
 
     /// Gives up what is missed least. False when there is nothing left to give up.
     fn shrink(&mut self) -> bool {
+        // What older rollbacks rest on and came from is only for people; that they were made counts for the day's budget.
+        let mut older = self.rollbacks.iter_mut().skip(1).rev();
+        if let Some(rollback) = older.find(|rollback| rollback.why.is_some() || !rollback.from.is_empty()) {
+            (rollback.why, rollback.from, rollback.latest) = (None, Vec::new(), 0);
+            return true;
+        }
+        if self.quarantine.len() > QUARANTINE_KEPT {
+            return self.quarantine.pop().is_some();
+        }
         if self.rollbacks.len() > 1 {
             return self.rollbacks.pop().is_some();
         }

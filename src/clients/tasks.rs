@@ -2,6 +2,8 @@
 //!
 //! A task's name can be used once, for about an hour after the task is gone; creating it twice is a no-op.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -10,6 +12,9 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google};
+
+/// One try to create a task may take this long: whoever plans a step needs time for what to do without it.
+const ONE_TRY: Duration = Duration::from_secs(1);
 
 /// A queue, and how its tasks reach us.
 #[derive(Clone)]
@@ -39,11 +44,27 @@ impl Tasks {
         Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))
     }
 
-    /// Creates a task that posts `body` at `due` (`cloudtasks.tasks.create`). One that exists stays as it is.
+    /// Creates a task that posts `body` at `due` (`cloudtasks.tasks.create`). One that exists stays as it is, so a try
+    /// whose answer is lost is followed by a second one.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn create(
+        &self,
+        id: &str,
+        body: &str,
+        due: DateTime<Utc>,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        match self.create_once(id, body, due, deadline.min(Instant::now() + ONE_TRY)).await {
+            Err(CallError::Unavailable(_)) => {
+                self.create_once(id, body, due, deadline.min(Instant::now() + ONE_TRY)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn create_once(
         &self,
         id: &str,
         body: &str,

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::decide::judge_requests;
-use super::evidence::{Axis, Evidence, Judgement, MIN_BAD, Readings, Verdict, significantly_worse};
+use super::decide::{judge_against, judge_requests, limit_of};
+use super::evidence::{
+    Axis, Evidence, Judgement, MATERIAL, MIN_BAD, Readings, Sample, Verdict, ratio, significantly_worse,
+    total,
+};
 use super::policy::{Mode, NotHelped, Rules};
 use super::record::{Phase, Rollback};
 use super::service::Service;
@@ -237,10 +240,35 @@ fn verdict(view: &View<'_>, age: TimeDelta) -> Look {
     Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
 }
 
-/// Judges a rollback's target on whole minutes since the last write.
+/// Judges a rollback's target on whole minutes since the last write, against the limit that its culprit was over.
 #[must_use]
 pub fn judge_target(readings: &Readings, rollback: &Rollback, rules: &Rules) -> Judgement {
-    judge_since(readings, &rollback.target, rollback.last_write(), rules)
+    let samples = since(readings, &rollback.target, rollback.last_write());
+    judge_against(rules, readings.axis, &samples, limit_for(readings, rollback, rules))
+}
+
+/// A culprit may have been rolled back for less than the policy's limit, because a warning lasted or the alert was about
+/// a slow burn. What is below that limit anyway would always have recovered.
+fn limit_for(readings: &Readings, rollback: &Rollback, rules: &Rules) -> f64 {
+    let limit = limit_of(rules, readings.axis);
+    let until = |revision: &str, from: DateTime<Utc>| -> Vec<Sample> {
+        since(readings, revision, from).into_iter().filter(|sample| sample.end <= rollback.at).collect()
+    };
+    let window = until(&rollback.culprit, rollback.at - text::delta(rules.window));
+    let over = |limit: f64| judge_against(rules, readings.axis, &window, limit).verdict == Verdict::Confirmed;
+    if over(limit) {
+        return limit;
+    }
+    if let Some(warning) = rules.warning.filter(|warning| readings.axis == Axis::Errors && over(*warning)) {
+        return warning;
+    }
+    let (requests, bad) = total(&window);
+    let past = total(&until(&rollback.target, rollback.at - text::delta(rules.history)));
+    let burned = bad >= MIN_BAD
+        && requests >= rules.min_requests
+        && significantly_worse((bad, requests), (past.1, past.0))
+        && ratio(bad, requests) >= MATERIAL * ratio(past.1, past.0);
+    if burned { limit.min(ratio(bad, requests) / 2.0) } else { limit }
 }
 
 /// Judges its culprit on the same minutes; where it had too few requests then, on those that led to the rollback too.
@@ -253,9 +281,17 @@ fn judge_culprit(readings: &Readings, rollback: &Rollback, rules: &Rules) -> Jud
 }
 
 fn judge_since(readings: &Readings, revision: &str, since: DateTime<Utc>, rules: &Rules) -> Judgement {
-    let samples: Vec<_> =
-        readings.of(revision).iter().filter(|sample| sample.start >= since).copied().collect();
-    judge_requests(rules, readings.axis, &samples)
+    judge_requests(rules, readings.axis, &self::since(readings, revision, since))
+}
+
+fn since(readings: &Readings, revision: &str, since: DateTime<Utc>) -> Vec<Sample> {
+    readings.of(revision).iter().filter(|sample| sample.start >= since).copied().collect()
+}
+
+/// Whether going on does not help, by what the target and the culprit have answered since the last write.
+#[must_use]
+pub fn is_futile(readings: &Readings, rollback: &Rollback, rules: &Rules) -> bool {
+    is_no_better(&judge_target(readings, rollback, rules), &judge_culprit(readings, rollback, rules), rules)
 }
 
 /// Whether the target is significantly worse than the culprit, or fails as well and not at a fraction of its rate: then
@@ -269,9 +305,11 @@ fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool 
     worse || alike
 }
 
+/// The previous split would overwrite whatever somebody has changed since, so every share has to be as it was written.
 fn gives_back(view: &View<'_>) -> bool {
-    let View { rollback, rules, .. } = *view;
-    rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce && !rollback.from.is_empty()
+    let View { rollback, service, rules, .. } = *view;
+    let wanted = rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce;
+    wanted && !rollback.from.is_empty() && rollback.is_untouched(service)
 }
 
 /// What follows from a finding: the phase afterwards, and what is to be done. Nothing for a rollback that is over.

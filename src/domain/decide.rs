@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use super::alert::{Alert, IncidentState};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
 use super::evidence::{self, Evidence, Sample, Totals};
-pub use super::gates::failing::{axis as axis_of, judge_requests, threshold as limit_of};
+pub use super::gates::failing::{
+    axis as axis_of, judge_on as judge_against, judge_requests, threshold as limit_of,
+};
 use super::gates::preflight::Preflight;
 use super::gates::{cause, culprit, doors, failing, limits, preflight, target};
 use super::policy::{Policy, Rules};

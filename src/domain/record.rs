@@ -190,11 +190,17 @@ impl Rollback {
         self.holds_in(&service.split())
     }
 
+    /// Whether the spec's split is, share by share, the one that was written last. Only then it may be written anew.
+    #[must_use]
+    pub fn is_untouched(&self, service: &Service) -> bool {
+        service.spec_split() == as_split(self.to())
+    }
+
     /// When everything has moved: the target serves, the culprit does not. On the way there, and back, every share
     /// counts: the next write would put back whatever else somebody has changed.
     fn holds_in(&self, split: &Split) -> bool {
         if self.step < steps::ALL || self.phase == Phase::Restoring {
-            return *split == self.to().into_iter().map(|share| (share.revision, share.percent)).collect();
+            return *split == as_split(self.to());
         }
         split.contains_key(&self.target) && !split.contains_key(&self.culprit)
     }
@@ -213,6 +219,10 @@ impl Rollback {
             _ => steps::split(&self.from, &self.culprit, &self.target, self.step),
         }
     }
+}
+
+fn as_split(shares: Vec<Share>) -> Split {
+    shares.into_iter().map(|share| (share.revision, share.percent)).collect()
 }
 
 #[cfg(test)]

@@ -42,12 +42,12 @@ pub fn after(service: &Service, culprit: &str, wanted: &[Share]) -> Vec<TrafficT
 
 /// The spec's traffic list with the split from before a rollback again.
 ///
-/// Where the culprit was LATEST it is followed again, but only as long as LATEST is still the culprit: another revision
-/// has never had that traffic, and would get it from us.
+/// Where the culprit was LATEST it is followed again, but only as long as LATEST is still the culprit, and no deploy is in
+/// flight that is about to be LATEST: another revision has never had that traffic, and would get it from us.
 #[must_use]
 pub fn restored(service: &Service, rollback: &Rollback) -> Vec<TrafficTarget> {
     let mut list = after(service, &rollback.culprit, &rollback.from);
-    if service.latest_ready.as_ref() != Some(&rollback.culprit) {
+    if service.in_flight || service.latest_ready.as_ref() != Some(&rollback.culprit) {
         return list;
     }
     let mut latest = 0;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::next::{PIN, Step, describe, not_arrived, release};
+use super::next::{PIN, Step, describe, list_revisions, not_arrived, release};
 use super::words::{name, split_command};
 use super::{Draft, Message, listed, sections, sentence};
 use crate::domain::evidence::{self, Judgement};
@@ -30,6 +30,10 @@ pub enum Afterwards {
     Overruled,
     /// The status never showed the last write.
     NotArrived,
+    /// Stopped on its way: Cloud Run refuses the next step for good.
+    StepRefused,
+    /// It fails as well, and Cloud Run refuses to put the previous split back.
+    BackRefused,
 }
 
 impl Afterwards {
@@ -38,10 +42,10 @@ impl Afterwards {
     pub fn phase(self) -> Phase {
         match self {
             Self::Recovered => Phase::Recovered,
-            Self::NotHelped => Phase::NotHelped,
+            Self::NotHelped | Self::BackRefused => Phase::NotHelped,
             Self::Restored => Phase::Restored,
             Self::Unjudged => Phase::Unjudged,
-            Self::Halted | Self::Forbidden => Phase::Halted,
+            Self::Halted | Self::Forbidden | Self::StepRefused => Phase::Halted,
             Self::Overruled => Phase::Overruled,
             Self::NotArrived => Phase::NotArrived,
         }
@@ -58,6 +62,7 @@ impl Afterwards {
             Self::Forbidden => "observe_mode",
             Self::Overruled => "overruled",
             Self::NotArrived => "not_arrived",
+            Self::StepRefused | Self::BackRefused => "write_refused",
         }
     }
 }
@@ -75,7 +80,7 @@ pub struct Verdict<'a> {
     pub target: Option<Judgement>,
     /// The culprit, where it was judged beside it.
     pub culprit: Option<Judgement>,
-    /// What Cloud Run's conditions say is wrong, if they do.
+    /// What Cloud Run's conditions say is wrong, if they do; where it refused a write, its answer.
     pub trouble: Option<&'a str>,
     /// Whether deploys are served without being released.
     pub follows_latest: bool,
@@ -93,7 +98,10 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
         Afterwards::NotHelped => not_helped(verdict),
         Afterwards::Restored => restored(verdict),
         Afterwards::Unjudged => unjudged(verdict),
-        Afterwards::Halted | Afterwards::Forbidden | Afterwards::Overruled => stopped(verdict),
+        Afterwards::Halted | Afterwards::Forbidden | Afterwards::Overruled | Afterwards::StepRefused => {
+            stopped(verdict)
+        }
+        Afterwards::BackRefused => kept(verdict),
         Afterwards::NotArrived => lost(verdict),
     };
     let urgent = *ended != Afterwards::Recovered;
@@ -111,17 +119,21 @@ type Parts = (String, String, Vec<Step>);
 
 fn recovered(verdict: &Verdict<'_>) -> Parts {
     let Verdict { service, rollback, now, .. } = verdict;
-    let target = name(&rollback.target);
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let first = if rollback.moved.is_some() { "first step" } else { "switch" };
     // What an old record does not know it does not claim.
     let times = match rollback.alerted {
         Some(alerted) => format!(
-            "It took {} from the alert to the switch, and {} until this was proven.",
+            "It took {} from the alert to the {first}, and {} until this was proven.",
             span(rollback.at - alerted),
             span(*now - alerted)
         ),
-        None => format!("This was proven {} after the switch.", span(*now - rollback.at)),
+        None => format!("This was proven {} after the {first}.", span(*now - rollback.at)),
     };
-    let story = format!("`{target}` is healthy: {}. {times}", figures(verdict.target));
+    let story = format!(
+        "`{target}`, which has taken over from `{culprit}`, is healthy: {}. {times}",
+        figures(verdict.target)
+    );
     ("recovered".into(), story, vec![pinned(service)])
 }
 
@@ -201,6 +213,15 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
                 rollback.step
             ),
         ),
+        Afterwards::StepRefused => (
+            format!("rollback stopped at {} %", rollback.step),
+            format!(
+                "*Cloud Run refuses the next step*{}. *The traffic is split*, {} % of `{culprit}`'s at `{target}`; \
+                 somebody has to look.",
+                said(verdict),
+                rollback.step
+            ),
+        ),
         _ => (
             "rollback stopped, somebody else moved the traffic".to_owned(),
             format!("Somebody else moved the traffic {part}. Runback leaves it alone from here on."),
@@ -215,10 +236,38 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
     if *ended != Afterwards::Overruled {
         steps.push(finish("To put it back as it was:", &rollback.from));
     }
-    if !verdict.follows_latest {
-        steps.push(Step::run(format!("The service is pinned. {PIN}:"), release(service)));
-    }
+    steps.extend(still_pinned(verdict));
     (title, story, steps)
+}
+
+/// The target is no better, and what was before cannot be had again.
+fn kept(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, .. } = verdict;
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let story = format!(
+        "*`{target}` fails as well*, no better than `{culprit}`, and *Cloud Run refuses to put the previous split back*{}. \
+         The traffic stays where it is; somebody has to look.\n`{target}`: {}.\n`{culprit}`: {}.",
+        said(verdict),
+        figures(verdict.target),
+        figures(verdict.culprit)
+    );
+    let mut steps = vec![
+        dependencies(),
+        Step::run("See which revisions the service still has:", list_revisions(service)),
+        Step::run("To put the traffic back as it was:", split_command(service, &rollback.from)),
+    ];
+    steps.extend(still_pinned(verdict));
+    ("the rollback did not help, and cannot be undone".into(), story, steps)
+}
+
+/// Every message says that the service is pinned, as long as it is.
+fn still_pinned(verdict: &Verdict<'_>) -> Option<Step> {
+    let step = || Step::run(format!("The service is pinned. {PIN}:"), release(verdict.service));
+    (!verdict.follows_latest).then(step)
+}
+
+fn said(verdict: &Verdict<'_>) -> String {
+    verdict.trouble.map_or(String::new(), |why| format!(": {}", sentence(why)))
 }
 
 fn lost(verdict: &Verdict<'_>) -> Parts {

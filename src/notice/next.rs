@@ -52,7 +52,7 @@ pub(super) fn after_switch(
         }
         Ahead::Nothing => format!("Check that the errors stop once `{target}` serves."),
         Ahead::Step { percent, wait } => format!(
-            "In {} Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
+            "{} after this step Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
              once if `{culprit}` becomes critical. If you move the traffic yourself, it stops and leaves it to you.",
             text::duration(wait)
         ),
@@ -109,7 +109,9 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
     let (title, steps) = match reason {
         Reason::TestNotification => (
             "the wiring works",
-            vec![Step::say("Wiring works: Monitoring reaches Runback and Runback reaches Slack. There is nothing to do.")],
+            vec![Step::say(
+                "Wiring works: Monitoring reaches Runback and Runback reaches Slack. There is nothing to do.",
+            )],
         ),
         Reason::UnresolvedService => (
             "an alert names no Cloud Run service",
@@ -122,7 +124,9 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
             "not rolled back, the record cannot be read",
             vec![
                 Step::run("Look at the annotation `runback.dev/state`:", status()),
-                Step::say("If a newer Runback wrote it, run that version; else repair or remove the annotation."),
+                Step::say(
+                    "If a newer Runback wrote it, run that version; else repair or remove the annotation.",
+                ),
                 by_hand("To go back by hand meanwhile:"),
             ],
         ),
@@ -135,9 +139,12 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         ),
         Reason::AmbiguousCulprit => (
             "not rolled back, several revisions serve",
-            vec![by_hand("Compare the serving revisions in the logs, and take the traffic off the bad one:"), Step::say(
-                "So that alerts name the revision, group the condition by `resource.label.revision_name`.",
-            )],
+            vec![
+                by_hand("Compare the serving revisions in the logs, and take the traffic off the bad one:"),
+                Step::say(
+                    "So that alerts name the revision, group the condition by `resource.label.revision_name`.",
+                ),
+            ],
         ),
         Reason::DependencyOutage => (
             "not rolled back, going back would not help",
@@ -149,21 +156,27 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         Reason::NoData => (
             "not rolled back, Monitoring shows no requests",
             vec![
-                Step::say("Check whether requests reach the service at all (DNS, load balancer, ingress, IAM)."),
+                Step::say(
+                    "Check whether requests reach the service at all (DNS, load balancer, ingress, IAM).",
+                ),
                 by_hand("If it is the newest deploy, go back by hand:"),
             ],
         ),
         Reason::Warning => (
             "more errors than usual, not rolled back",
             vec![
-                Step::say("Look at the errors: they are above the warning level and below the level for a rollback."),
+                Step::say(
+                    "Look at the errors: they are above the warning level and below the level for a rollback.",
+                ),
                 by_hand("If users are affected, go back by hand:"),
             ],
         ),
         Reason::ExplainOnly => (
             "an alert that Runback only explains",
             vec![
-                Step::say("Look at the alert: requests cannot confirm what it measures, or its policy asks to explain only."),
+                Step::say(
+                    "Look at the alert: requests cannot confirm what it measures, or its policy asks to explain only.",
+                ),
                 by_hand("If it is the newest deploy, go back by hand:"),
             ],
         ),
@@ -177,7 +190,9 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         Reason::Cooldown => (
             "not rolled back again so soon",
             vec![
-                Step::say("Check it now: errors soon after a rollback can mean that the deploy was not the cause."),
+                Step::say(
+                    "Check it now: errors soon after a rollback can mean that the deploy was not the cause.",
+                ),
                 by_hand("If it is another bad deploy, go back by hand:"),
             ],
         ),
@@ -190,14 +205,14 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         ),
         Reason::NoCandidate => (
             "not rolled back, no healthy revision to go back to",
-            vec![Step::say("Fix forward: deploy a repaired revision."), Step::run(
-                "Or choose a revision that you trust and go back by hand:",
-                service.map(|service| {
-                    let ServiceName { project, region, service } = service;
-                    let (project, region, service) = (name(project), name(region), name(service));
-                    format!("gcloud run revisions list --service {service} --region {region} --project {project}")
-                }),
-            ), by_hand("Then:")],
+            vec![
+                Step::say("Fix forward: deploy a repaired revision."),
+                Step::run(
+                    "Or choose a revision that you trust and go back by hand:",
+                    service.map(list_revisions),
+                ),
+                by_hand("Then:"),
+            ],
         ),
         Reason::SchemaFence => (
             "not rolled back, the database schema differs",
@@ -211,7 +226,10 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         ),
         Reason::ObserveMode => {
             let switch = by_hand("To do it by hand:");
-            let pin = Step::run(format!("{PIN}. Fix, deploy, try the new revision by a tag, then:"), service.map(release));
+            let pin = Step::run(
+                format!("{PIN}. Fix, deploy, try the new revision by a tag, then:"),
+                service.map(release),
+            );
             let latest = service.map(|service| update_traffic(service, "--to-latest"));
             ("", vec![switch, pin, Step::run("The same with gcloud:", latest)])
         }
@@ -226,10 +244,9 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
             "Cloud Run refuses the switch",
             vec![by_hand("Read Cloud Run's answer above, then go back by hand:")],
         ),
-        Reason::Confirmed | Reason::Critical | Reason::Unconfirmed => (
-            "the rollback was not carried out",
-            vec![by_hand("Look at the service, and go back by hand:")],
-        ),
+        Reason::Confirmed | Reason::Critical | Reason::Unconfirmed => {
+            ("the rollback was not carried out", vec![by_hand("Look at the service, and go back by hand:")])
+        }
         // Only logged, as a rule.
         Reason::NotAnIncident
         | Reason::Closed
@@ -241,13 +258,21 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
         | Reason::Watching
         | Reason::NothingToWatch
         | Reason::Healthy
-        | Reason::Inconclusive => ("nothing was done", vec![Step::say("Nothing needs to be done for Runback.")]),
+        | Reason::Inconclusive => {
+            ("nothing was done", vec![Step::say("Nothing needs to be done for Runback.")])
+        }
     };
     Advice { title, steps }
 }
 
 fn switch_to_any(service: &ServiceName) -> String {
     update_traffic(service, "--to-revisions REVISION=100")
+}
+
+pub(super) fn list_revisions(service: &ServiceName) -> String {
+    let ServiceName { project, region, service } = service;
+    let (project, region, service) = (name(project), name(region), name(service));
+    format!("gcloud run revisions list --service {service} --region {region} --project {project}")
 }
 
 pub(super) fn describe(service: &ServiceName) -> String {
@@ -283,6 +308,12 @@ pub(super) fn grant(service: &ServiceName, permission: Option<&str>, account: Op
                 "gcloud artifacts repositories add-iam-policy-binding REPOSITORY --location {region} --project {project} {member} --role roles/artifactregistry.reader"
             ),
         ),
+        "cloudtasks" => {
+            let roles = "`roles/cloudtasks.enqueuer` and `roles/cloudtasks.viewer`";
+            return Step::say(format!(
+                "Give Runback's service account {roles} on its queue (RUNBACK_TASKS_QUEUE)."
+            ));
+        }
         "monitoring" => (
             "",
             format!(

@@ -1,7 +1,7 @@
 //! What people are told on the way: a further step, and that nobody will look later.
 
 use super::afterwards::draft;
-use super::next::{Step, after_switch};
+use super::next::{PIN, Step, after_switch, describe, grant, release};
 use super::words::{name, prose, short};
 use super::{Ahead, Message, SENTENCE, health, sentence};
 use crate::domain::decision::Reason;
@@ -54,9 +54,44 @@ pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> M
             name(&rollback.target)
         )),
         Step::say(
-            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's role `roles/cloudtasks.enqueuer` on it.",
+            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's roles `roles/cloudtasks.enqueuer` and `roles/cloudtasks.viewer` on it.",
         ),
     ];
     let header = format!("{}: no look at the rollback later", name(&service.service));
     draft(header, story, &steps, &rollback.reason, &rollback.incident)
+}
+
+/// Renders that Google refuses Runback in the middle of a rollback. `account` is Runback's own, where it is known.
+#[must_use]
+pub fn held_up(service: &ServiceName, permission: &str, account: Option<&str>) -> Message {
+    let story = format!(
+        "Google refuses Runback in the middle of a rollback: permission `{}` is missing. *The traffic stays as it is \
+         meanwhile.*",
+        name(permission)
+    );
+    let steps = [
+        grant(service, Some(permission), account),
+        Step::say(
+            "The task queue calls Runback again for about an hour; then the rollback is left as it is.",
+        ),
+        Step::run("Until then, check that the traffic is where it should be:", describe(service)),
+    ];
+    let header = format!("{}: a rollback is held up", name(&service.service));
+    draft(header, story, &steps, Reason::PermissionDenied.code(), "")
+}
+
+/// Renders that Runback no longer looks after a rollback, because it may not or cannot know of it any more.
+#[must_use]
+pub fn out_of_sight(service: &ServiceName, why: &str, reason: Reason) -> Message {
+    let story = format!(
+        "Runback was to go on with a rollback, or to see whether it helped, but {}. *It leaves the service as it is:* no \
+         further step comes, and no verdict.",
+        sentence(why)
+    );
+    let steps = [
+        Step::run("Check that the traffic is where it should be:", describe(service)),
+        Step::run(format!("Where it is still pinned: {PIN}:"), release(service)),
+    ];
+    let header = format!("{}: a rollback is no longer looked after", name(&service.service));
+    draft(header, story, &steps, reason.code(), "")
 }

@@ -620,7 +620,7 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     assert_eq!(
         told(Afterwards::Recovered, Some(judged(0)), None),
         "k-back: recovered\n\
-         k-back-00041-xyz is healthy: 0 of 300 requests were bad, 0 %; limit 5 %. \
+         k-back-00041-xyz, which has taken over from k-back-00042-abc, is healthy: 0 of 300 requests were bad, 0 %; limit 5 %. \
          It took 4 s from the alert to the switch, and 6 min until this was proven.\n\
          The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:\n\
          runback release --service projects/demo-project/locations/asia-northeast1/services/k-back\n\
@@ -668,6 +668,8 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
             Afterwards::Forbidden,
             Afterwards::Overruled,
             Afterwards::NotArrived,
+            Afterwards::StepRefused,
+            Afterwards::BackRefused,
         ] {
             let rollback = Rollback {
                 id: "rb-1".into(),
@@ -700,6 +702,10 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
                 assert!(!message.text.contains("<!channel>"), "{}", message.text);
             }
             assert_fits(&no_look_ahead(service, rollback, &long), "no look ahead");
+            for permission in ["run.services.update", "cloudtasks.tasks.create", long.as_str()] {
+                assert_fits(&held_up(service, permission, Some(&long)), "held up");
+            }
+            assert_fits(&out_of_sight(service, &long, Reason::UnreadableRecord), "out of sight");
             let message = standing(service, rollback).unwrap();
             assert_fits(&message, "as it stands");
             assert!(!message.text.contains("<!channel>"), "{}", message.text);

@@ -179,6 +179,9 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
         culprit: long_name(n),
         from: vec![share(&long_name(n), 50), share(&long_name(n + 1), 50)],
         target: long_name(n + 1),
+        alerted: Some(at("2026-11-22T01:02:03Z")),
+        moved: Some(at("2026-11-22T01:02:03Z")),
+        why: Some("w".repeat(150)),
         ..rollback()
     };
     let entry = |n: usize| Quarantined {
@@ -195,9 +198,12 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
     let text = write(&record);
     assert!(text.len() < LIMIT, "{}", text.len());
     let kept = parse(Some(&text)).unwrap();
-    assert!(kept.rollbacks.len() >= 3, "{}", kept.rollbacks.len());
-    assert_eq!(kept.rollbacks, record.rollbacks[..kept.rollbacks.len()]);
-    assert_eq!(kept.quarantine, record.quarantine);
+    let lean = |rollback: &Rollback| Rollback { why: None, from: Vec::new(), latest: 0, ..rollback.clone() };
+    assert_eq!(kept.rollbacks[0], record.rollbacks[0]);
+    assert_eq!(kept.rollbacks.len(), 10, "the day's budget is counted by them");
+    assert!(kept.rollbacks.iter().zip(&record.rollbacks).skip(1).all(|(kept, had)| lean(kept) == lean(had)));
+    assert!(kept.quarantine.len() >= 10, "{}", kept.quarantine.len());
+    assert_eq!(kept.quarantine, record.quarantine[..kept.quarantine.len()]);
 }
 
 #[test]
@@ -208,17 +214,20 @@ fn names_as_they_are_in_real_life_lose_nothing() {
 }
 
 #[test]
-fn the_oldest_rollbacks_go_before_any_quarantine_entry() {
-    let entries = |n: usize| Quarantined { revision: long_name(n), ..quarantined() };
+fn ten_quarantine_entries_are_worth_more_than_old_rollbacks_and_more_are_not() {
     let record = Record {
-        rollbacks: vec![rollback(); 10],
-        quarantine: (0..150).map(entries).collect(),
+        rollbacks: (0..10)
+            .map(|n| Rollback { culprit: "x".repeat(190), incident: format!("{n:0190}"), ..rollback() })
+            .collect(),
+        quarantine: (0..150)
+            .map(|n| Quarantined { revision: format!("{n:0190}"), ..quarantined() })
+            .collect(),
         ..Record::default()
     };
     let kept = parse(Some(&write(&record))).unwrap();
-    assert_eq!(kept.rollbacks, vec![rollback()]);
-    assert!(kept.quarantine.len() > 20);
-    assert_eq!(kept.quarantine, record.quarantine[..kept.quarantine.len()]);
+    assert_eq!(kept.quarantine, record.quarantine[..10]);
+    assert!((1..10).contains(&kept.rollbacks.len()), "{}", kept.rollbacks.len());
+    assert_eq!(kept.rollbacks[0], record.rollbacks[0]);
 }
 
 #[test]

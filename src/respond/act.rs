@@ -70,7 +70,8 @@ impl Runback {
     }
 
     /// Writes how far a rollback has come; the traffic stays as it was read. Nothing is decided here, so a service that
-    /// has changed since is simply read again. A service that is only observed is not touched for it.
+    /// has changed since is simply read again, unless the rollback itself has gone on: then this is no longer so. A
+    /// service that is only observed is not touched for it.
     pub(super) async fn record_phase(
         &self,
         document: &ServiceDocument,
@@ -99,7 +100,10 @@ impl Runback {
         deadline: Instant,
     ) -> Result<(), CallError> {
         let Ok(record) = record_json::parse(document.record.as_deref()) else { return Ok(()) };
-        let Some(entry) = record.rollbacks.iter().find(|entry| entry.id == rollback.id) else {
+        let as_known = |entry: &&Rollback| {
+            (&entry.id, entry.step, &entry.phase) == (&rollback.id, rollback.step, &rollback.phase)
+        };
+        let Some(entry) = record.rollbacks.iter().find(as_known) else {
             return Ok(());
         };
         let record = record.with_changed(&Rollback { phase: phase.clone(), ..entry.clone() });
@@ -119,9 +123,9 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
     Rollback {
         id: format!("rb-{}-{chance:016x}-{name}", at.timestamp()),
         incident: decision.incident.clone(),
-        alerted: Some(
-            case.published_at.map_or(case.received.at, |published| published.min(case.received.at)),
-        ),
+        // A task that judges an alert again does not know when that came.
+        alerted: (!case.second_look)
+            .then(|| case.published_at.map_or(case.received.at, |published| published.min(case.received.at))),
         at,
         moved: None,
         culprit: plan.culprit.name.clone(),

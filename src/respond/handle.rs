@@ -68,6 +68,10 @@ impl Runback {
                             tracing::warn!(%why, "the rest could not be moved; looking again");
                             sleep(Duration::from_millis(200)).await;
                         }
+                        Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                            let url = look.document.service.url.clone();
+                            return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
+                        }
                         Err(error) => return Err(error),
                     }
                     if Instant::now() + TELL >= deadline {

@@ -17,8 +17,11 @@ use crate::record_json;
 /// Reading the service and its revisions.
 const READ: Duration = Duration::from_secs(4);
 
+/// Asking the queue for a task. Then people are taken not to know, and hear of it at worst twice.
+const ASK_QUEUE: Duration = Duration::from_secs(1);
+
 /// Reading the evidence. Then the alert's word stands.
-const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
+pub(super) const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
 
 impl Runback {
     /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.
@@ -92,7 +95,7 @@ impl Runback {
             return true;
         }
         let Some(tasks) = &self.tasks else { return false };
-        let end = deadline.min(Instant::now() + READ);
+        let end = deadline.min(Instant::now() + ASK_QUEUE);
         tasks.exists(&next, end).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "whether the task after the rollback is planned cannot be read");
             false

@@ -43,6 +43,11 @@ impl Memory {
         self.told.insert(write.to_owned());
     }
 
+    /// It has, but what follows the write is not planned: that is to be taken up again.
+    pub(crate) fn forget(&self, write: &str) {
+        self.told.remove(&write.to_owned());
+    }
+
     /// Keeps the handle of a rollback's first message.
     pub(crate) fn keep_thread(&self, rollback: &str, thread: &str) {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);

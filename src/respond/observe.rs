@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::follow_up::{Task, check_task, next_task, step_task, watch_task};
+use super::follow_up::{Task, check_task, next_task, refused, step_task, watch_task};
 use super::{Case, OWNED_FOR, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
@@ -105,7 +105,17 @@ impl Runback {
             let all = stepped(case, rollback, steps::ALL, Some(why));
             match self.go_on(document, &all, deadline).await {
                 Ok(written) => (course.rollback, course.document) = (all, written),
+                Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                    let Course { rollback, document, thread, .. } = course;
+                    let (document, ended) = (refused(document, why), Afterwards::StepRefused);
+                    let thread = thread.as_deref();
+                    let told =
+                        self.report(&document, &rollback, ended, (None, None), thread, case.received).await;
+                    return told.map_or_else(Followed::Again, |_| Followed::Done(true));
+                }
                 Err(error) => {
+                    // People know, but nobody comes back for the rest unless this is taken up again.
+                    self.memory.forget(&next_task(rollback, course.rules));
                     return Followed::Again(format!("the rest of the traffic cannot be moved: {error}"));
                 }
             }
@@ -178,6 +188,10 @@ impl Runback {
         if further && ended.is_none() && as_announced {
             return Some(Posted { thread: thread.clone() });
         }
+        let what = ended.map_or_else(|| format!("step {}", rollback.step), |ended| ended.code().to_owned());
+        if !self.memory.first_post(&rollback.id, &what) {
+            return Some(Posted { thread: thread.clone() });
+        }
         let probed = match ended {
             None => self.probe_service(case, rollback, service, rules).await,
             Some(_) => None,
@@ -201,8 +215,9 @@ impl Runback {
             }
         };
         let told = self.tell(&message, thread.as_deref(), case.received.deadline()).await;
-        if told.is_some() {
-            self.memory.tell(&next_task(rollback, rules));
+        match &told {
+            Some(_) => self.memory.tell(&next_task(rollback, rules)),
+            None => self.memory.forget_post(&rollback.id, &what),
         }
         told
     }
@@ -232,10 +247,7 @@ impl Runback {
         let axis = axis_of(case.alert.signal);
         let body = Task::step(&document.service.name, rollback, axis, percent, told, thread.clone()).body();
         let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
-        match tasks.create(&name, &body, due, deadline).await {
-            Err(CallError::Unavailable(_)) => tasks.create(&name, &body, due, deadline).await,
-            result => result,
-        }
+        tasks.create(&name, &body, due, deadline).await
     }
 
     /// Plans the look after everything has moved. That it is planned under its first name also says that people were

@@ -63,6 +63,14 @@ impl Runback {
         Ending::Decided(Box::new(decision))
     }
 
+    /// Runback's own service account, as far as it can be known.
+    pub(super) async fn own_account(&self, deadline: Instant) -> Option<String> {
+        match &self.account {
+            Some(account) => Some(account.clone()),
+            None => self.metadata.account(deadline).await,
+        }
+    }
+
     /// Whether this process has told people of a decision like this.
     pub(super) fn has_told(&self, decision: &Decision) -> bool {
         self.memory.has_posted(&subject(decision), decision.reason.code())
@@ -76,10 +84,7 @@ impl Runback {
         message: &str,
         permission: &str,
     ) -> Ending {
-        let account = match &self.account {
-            Some(account) => Some(account.clone()),
-            None => self.metadata.account(case.received.deadline()).await,
-        };
+        let account = self.own_account(case.received.deadline()).await;
         let (subject, account) = (name.to_string(), account.as_deref());
         let text = || notice::permission_denied(name, Some(permission), account, &case.alert.incident);
         self.tell_once((&subject, permission), text, None, case.received.deadline()).await;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Received, Runback};
 use crate::clients::cloud_run::ServiceDocument;
+use crate::clients::google::CallError;
 use crate::domain::evidence::Judgement;
 use crate::domain::record::Rollback;
 use crate::domain::service::{Destination, TrafficTarget};
@@ -28,9 +29,14 @@ impl Runback {
         if !self.tell_once(news, || &message, thread, received.deadline()).await {
             return Err("Slack could not be told".into());
         }
-        self.record_phase(document, rollback, ended.phase(), received.deadline())
-            .await
-            .map_err(|error| error.to_string())?;
+        match self.record_phase(document, rollback, ended.phase(), received.deadline()).await {
+            Err(error @ (CallError::Conflict(_) | CallError::Unavailable(_))) => {
+                return Err(error.to_string());
+            }
+            // Coming again would not change that, and another process would tell people again.
+            Err(error) => tracing::error!(%error, rollback = rollback.id, "how it ended cannot be recorded"),
+            Ok(()) => {}
+        }
         tracing::warn!(
             rollback = rollback.id,
             incident = rollback.incident,

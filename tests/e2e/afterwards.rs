@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::alert::Alert;
 use crate::harness::{Launch, Runback, split};
-use crate::simulator::{Revision, Simulator, Task, hours, minutes};
+use crate::simulator::{Simulator, Task, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, delivered,
-    k_back, moves,
+    BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
+    assert_rolled_back, delivered, k_back, moves,
 };
 
 /// A rollback, and its check five minutes later.
@@ -74,7 +74,10 @@ async fn a_target_that_fails_as_well_is_reported_and_the_traffic_stays() {
     simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
     simulator.advance(minutes(6));
     runback.deliver_due_tasks().await;
-    assert_contains(&last_message(&simulator), &["not_helped", "did not help", GOOD]);
+    assert_contains(
+        &last_message(&simulator),
+        &["not_helped", "did not help", GOOD, "pinned", "runback release"],
+    );
     assert!(!last_message(&simulator).contains("recovered"));
     assert_eq!(phase(&simulator), "not_helped");
     assert_rolled_back(&simulator);
@@ -111,7 +114,10 @@ async fn a_target_with_too_few_requests_is_looked_at_again_and_then_given_up() {
     runback.deliver_due_tasks().await;
     assert!(simulator.tasks().is_empty());
     assert_eq!(simulator.slack().len(), 2);
-    assert_contains(&last_message(&simulator), &["unjudged", "requests were bad"]);
+    assert_contains(
+        &last_message(&simulator),
+        &["unjudged", "requests were bad", "pinned", "runback release"],
+    );
     assert_rolled_back(&simulator);
     runback.finish().await;
 }
@@ -122,13 +128,7 @@ async fn a_task_of_a_rollback_that_another_one_overtook_does_nothing() {
     // Time passes for the world only; names of rollbacks hold the process's own seconds.
     tokio::time::sleep(Duration::from_millis(1100)).await;
     simulator.advance(hours(1));
-    simulator.change(SERVICE, |service| {
-        service.deploy(Revision::named("k-back-00043-def").errors(0.4));
-        service.move_traffic(&[("k-back-00043-def", 100)]);
-    });
-    simulator.advance(minutes(15));
-    let second = Alert::on(&simulator, SERVICE).incident("0.second");
-    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    a_second_rollback(&simulator, &runback).await;
     simulator.advance(minutes(6));
     let (told, written) = (simulator.slack().len(), simulator.writes().len());
     assert_eq!(runback.send(&delivered(&old)).await.status, 200);

@@ -62,7 +62,7 @@ async fn each_step_is_one_write_after_one_look_and_recovery_is_judged_after_the_
         &last_message(&simulator),
         &[
             "rollback begun, 10 % moved",
-            "In 4 min Runback goes on to 50 %",
+            "4 min after this step Runback goes on to 50 %",
             "100 % → 90 %",
             "runback release",
         ],
@@ -90,7 +90,7 @@ async fn each_step_is_one_write_after_one_look_and_recovery_is_judged_after_the_
     assert_eq!(later(&simulator, &runback, minutes(5)).await, [200]);
     assert_contains(
         &last_message(&simulator),
-        &["recovered", "from the alert to the switch", "13 min until"],
+        &["recovered", "from the alert to the first step", "13 min until"],
     );
     assert_eq!((&on_record(&simulator)["phase"], tasks(&simulator).len()), (&json!("recovered"), 0));
     runback.finish().await;

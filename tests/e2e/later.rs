@@ -4,8 +4,8 @@ use crate::alert::Alert;
 use crate::harness::{Launch, assert_nothing_is_touched};
 use crate::simulator::{NOW, Revision, Served, Service, Simulator, days, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back, k_back, moves,
-    under_policy,
+    BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
+    assert_rolled_back, k_back, moves, under_policy,
 };
 use serde_json::json;
 
@@ -96,13 +96,7 @@ async fn the_image_that_culprit_and_target_share_is_not_quarantined() {
     let (simulator, runback) = crate::harness::guarding([service]).await;
     runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
     simulator.advance(hours(1));
-    simulator.change(SERVICE, |service| {
-        service.deploy(Revision::named("k-back-00043-def").errors(0.4));
-        service.move_traffic(&[("k-back-00043-def", 100)]);
-    });
-    simulator.advance(minutes(15));
-    let second = Alert::on(&simulator, SERVICE).incident("0.second");
-    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    a_second_rollback(&simulator, &runback).await;
     assert_eq!(simulator.traffic(SERVICE), crate::harness::split([(GOOD, 100)]));
     runback.finish().await;
 }

@@ -18,6 +18,8 @@ mod arrival;
 
 mod restore;
 
+mod interleavings;
+
 mod endings;
 
 mod once;

@@ -8,8 +8,8 @@ use crate::alert::Alert;
 use crate::harness::{Runback, split};
 use crate::simulator::{Reconcile, Revision, Service, Simulator, hours, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, assert_contains, delivered, k_back, last_message, later, moves, on_record,
-    under_policy,
+    BAD, GOOD, SERVICE, a_second_rollback, assert_contains, delivered, k_back, last_message, later, moves,
+    on_record, under_policy,
 };
 
 /// Both revisions fail alike after the switch; the look at it is due.
@@ -72,13 +72,7 @@ async fn another_deploy_may_be_rolled_back_to_it() {
         service.set_errors(GOOD, 0.0);
     });
     simulator.advance(hours(25));
-    simulator.change(SERVICE, |service| {
-        service.deploy(Revision::named("k-back-00043-def").errors(0.4));
-        service.move_traffic(&[("k-back-00043-def", 100)]);
-    });
-    simulator.advance(minutes(15));
-    let second = Alert::on(&simulator, SERVICE).incident("0.second");
-    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    a_second_rollback(&simulator, &runback).await;
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 100)]), "its quarantine is lifted");
     runback.finish().await;
 }

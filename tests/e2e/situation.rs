@@ -12,6 +12,7 @@ pub const SERVICE: &str = "k-back";
 pub const FULL_NAME: &str = "projects/demo-project/locations/asia-northeast1/services/k-back";
 pub const BAD: &str = "k-back-00042-abc";
 pub const GOOD: &str = "k-back-00041-xyz";
+pub const NEXT: &str = "k-back-00043-def";
 pub const COMMIT: &str = "9bb1fbf0c1d2e3f4a5b6c7d8e9f0a1b2c3d4e5f6";
 
 /// Eventarc gives up after 10 seconds.
@@ -72,6 +73,17 @@ pub fn uptime(alert: Alert, labels: Value) -> Alert {
         .set("/incident/condition/conditionThreshold/filter", json!(format!("metric.type=\"{metric}\"")))
         .set("/incident/resource", json!({"type": "uptime_url", "labels": {"host": "k-back.example.com"}}))
         .set("/incident/policy_user_labels", all)
+}
+
+/// Another deploy fails, somebody has given it all traffic, and its alert is answered by a rollback.
+pub async fn a_second_rollback(simulator: &Simulator, runback: &Runback) {
+    simulator.change(SERVICE, |service| {
+        service.deploy(Revision::named(NEXT).errors(0.4));
+        service.move_traffic(&[(NEXT, 100)]);
+    });
+    simulator.advance(minutes(15));
+    let second = Alert::on(simulator, SERVICE).incident("0.second");
+    runback.deliver(&second).await.is(200, "rollback", "confirmed");
 }
 
 /// All traffic is back, and it moved once.

@@ -408,3 +408,23 @@ fn docs_deploy_md_explains_every_phase_and_every_reason_that_leaves_the_traffic_
     let reasons = Reason::ALL.iter().filter(|reason| !acts.contains(reason)).map(|reason| reason.code());
     assert_eq!(explained("| reason | it means |"), reasons.collect());
 }
+
+/// A slow burn is far below the limit all along: the target has to be clearly better than the culprit was.
+#[test]
+fn after_a_slow_burn_the_target_is_judged_by_the_culprits_rate() {
+    let samples = |from: i64, until: i64, bad: u64| -> Vec<Sample> {
+        let minute = |minute| Sample { start: at(minute), end: at(minute + 1), requests: 600, bad };
+        (from..until).map(minute).collect()
+    };
+    let judged = |before: u64, since: u64| {
+        let target: Vec<Sample> = samples(-120, -20, 1).into_iter().chain(samples(0, 5, since)).collect();
+        let samples = [(BAD.to_owned(), samples(-10, 0, before)), (GOOD.to_owned(), target)].into();
+        let readings = Readings { axis: Axis::Errors, samples, errors: None };
+        judge_target(&readings, &moved_all().rollback, &Rules::default())
+    };
+    // 1 % of the culprit's requests failed, a sixth of a percent of the target's.
+    let (still, better, usual) = (judged(6, 6), judged(6, 0), judged(1, 1));
+    assert_eq!((still.verdict, still.threshold), (Verdict::Confirmed, 0.005));
+    assert_eq!((better.verdict, better.threshold), (Verdict::Healthy, 0.005));
+    assert_eq!((usual.verdict, usual.threshold), (Verdict::Healthy, 0.05), "no burn: the policy's limit");
+}

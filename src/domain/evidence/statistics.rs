@@ -29,6 +29,10 @@ pub fn wilson(bad: u64, requests: u64) -> (f64, f64) {
     (((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0))
 }
 
+/// A slow burn has to be at least so many times what the target had: with millions of requests any difference is
+/// significant, and the noise of one week is not that of the next.
+pub const MATERIAL: f64 = 2.0;
+
 /// One-sided 1 %.
 const Z_ONE_PERCENT: f64 = 2.326_347_874_040_841;
 

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::domain::afterwards::judge_target;
+use crate::domain::afterwards::{is_futile, judge_target};
 use crate::domain::alert::{Alert, IncidentState};
 use crate::domain::decide::{Case, Facts, Halt, Passage, Seen, Trail, Walked};
 use crate::domain::decision::{Outcome, Reason};
@@ -123,6 +123,13 @@ pub(in crate::domain) fn under_way<'a>(
 pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
     let Rollback { culprit, target, step, .. } = rollback;
     let detail = format!("{culprit} is being rolled back to {target}, {step} % of its traffic so far");
+    if let Evidence::Read(readings) = case.evidence
+        && is_futile(readings, rollback, case.rules)
+    {
+        let detail =
+            format!("{detail}; {target} is no better by now, so the rest is not moved for this alert");
+        return Halt::ignore(Reason::AlreadyHandled, detail);
+    }
     let judged = case.revision(culprit).map(|culprit| failing::judge(case, culprit));
     match judged {
         Some(Ok((Reason::Critical, figures))) if case.rules.mode == Mode::Enforce => Halt {
@@ -136,7 +143,7 @@ pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
             reason: Reason::Critical,
             detail: format!("{detail}; critical now, so the rest goes at once: {figures}"),
         },
-        _ => Halt::ignore(Reason::AlreadyHandled, format!("{detail}; not critical, so its steps go on")),
+        _ => Halt::ignore(Reason::AlreadyHandled, detail),
     }
 }
 

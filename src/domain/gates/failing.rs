@@ -10,10 +10,6 @@ use crate::domain::policy::Rules;
 use crate::domain::service::Revision;
 use crate::domain::text;
 
-/// A slow burn has to be at least so many times what the target had: with millions of requests any difference is
-/// significant, and the noise of one week is not that of the next.
-const MATERIAL: f64 = 2.0;
-
 /// The axis on which an alert is judged.
 #[must_use]
 pub fn axis(signal: Signal) -> Axis {
@@ -39,18 +35,20 @@ pub(in crate::domain) fn judge_revision(case: &Case<'_>, revision: &str) -> Opti
 
 /// Requests on the alert's axis against another limit than the policy's.
 pub(in crate::domain) fn judge_against(case: &Case<'_>, samples: &[Sample], bar: f64) -> Judgement {
-    judge_on(axis(case.alert.signal), samples, bar, case.rules.min_requests)
+    judge_on(case.rules, axis(case.alert.signal), samples, bar)
 }
 
 /// Requests against the policy.
 #[must_use]
 pub fn judge_requests(rules: &Rules, axis: Axis, samples: &[Sample]) -> Judgement {
-    judge_on(axis, samples, threshold(rules, axis), rules.min_requests)
+    judge_on(rules, axis, samples, threshold(rules, axis))
 }
 
-/// A run of failures counts on the error axis alone: with little traffic every request may be slow because it starts an
+/// Requests against a share of bad ones. A run of failures counts on the error axis alone: with little traffic every request may be slow because it starts an
 /// instance.
-fn judge_on(axis: Axis, samples: &[Sample], bar: f64, min_requests: u64) -> Judgement {
+#[must_use]
+pub fn judge_on(rules: &Rules, axis: Axis, samples: &[Sample], bar: f64) -> Judgement {
+    let min_requests = rules.min_requests;
     let judgement = evidence::judge(samples, bar, min_requests);
     match axis {
         Axis::Errors => evidence::judge_runs(samples, judgement, min_requests),
@@ -139,7 +137,7 @@ fn worse_than_the_target(
     let worse = window.iter().filter(|sample| evidence::ratio(sample.bad, sample.requests) > usual).count();
     let convicts = target.proven
         && evidence::significantly_worse((judgement.bad, judgement.requests), (past.1, past.0))
-        && judgement.ratio >= MATERIAL * usual
+        && judgement.ratio >= evidence::MATERIAL * usual
         && worse * 2 > minutes;
     convicts.then(|| {
         format!(

@@ -12,6 +12,14 @@ use crate::domain::text;
 pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
     let Case { record, rules, now, .. } = *case;
     if let Some(last) = record.rollbacks.first() {
+        // Its next step would never come: the tasks follow the newest rollback only.
+        if last.is_under_way() && last.is_wanted(case.service) {
+            let detail = format!(
+                "the rollback from {} to {} is still under way, {} % so far",
+                last.culprit, last.target, last.step
+            );
+            return Err(Halt::notify(Reason::Cooldown, detail));
+        }
         let ago = now - last.at;
         if ago < text::delta(rules.cooldown) {
             let detail = format!(

@@ -15,8 +15,9 @@ use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
-use crate::notice::{Afterwards, figures};
+use crate::notice::{self, Afterwards, figures};
 use crate::record_json;
+use crate::respond::look::READ_EVIDENCE;
 use crate::respond::observe::{Course, Followed, stepped};
 use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
 
@@ -57,10 +58,31 @@ impl Runback {
                     tracing::warn!(%why, rollback = id, "a call was lost; reading what became of it");
                     sleep(Duration::from_millis(200)).await;
                 }
+                Err(CallError::Denied { message, permission }) => {
+                    let account = self.own_account(received.deadline()).await;
+                    let text = || notice::held_up(name, &permission, account.as_deref());
+                    self.tell_once((id, &permission), text, task.thread.as_deref(), received.deadline())
+                        .await;
+                    return Err(message);
+                }
+                Err(CallError::NotFound(why)) => return Ok(format!("nothing: the service is gone: {why}")),
                 Err(error) => return Err(error.to_string()),
             }
         }
         Err("the service keeps changing".into())
+    }
+
+    /// Nothing can be done about a rollback any more, but people count on it: they are told.
+    pub(super) async fn lost(&self, task: &Task, why: &str, received: Received) -> Result<String, String> {
+        let (name, thread, deadline) = (task.service(), task.thread.as_deref(), received.deadline());
+        let id = task.rollback().map_or("", |(id, _)| id);
+        let guarded = self.policy.services.contains_key(&name);
+        let reason = if guarded { Reason::UnreadableRecord } else { Reason::NotGuarded };
+        let text = || notice::out_of_sight(&name, why, reason);
+        if !self.tell_once((id, reason.code()), text, thread, deadline).await {
+            return Err("Slack could not be told".into());
+        }
+        Ok(format!("nothing: {why}"))
     }
 
     /// One look. Nothing: it has to be looked at once more, now.
@@ -76,8 +98,12 @@ impl Runback {
         let deadline = received.deadline();
         let document = self.cloud_run.service(name, deadline - TELL).await?;
         let record = record_json::parse(document.record.as_deref());
-        let Some(rollback) = record.ok().and_then(|record| record.rollbacks.into_iter().next()) else {
-            return Ok(Some(Ok("nothing: the record cannot be read or is empty".into())));
+        let rollback = match record.map(|record| record.rollbacks.into_iter().next()) {
+            Ok(Some(rollback)) => rollback,
+            Ok(None) => {
+                return Ok(Some(self.lost(task, "its record on the service is gone", received).await));
+            }
+            Err(why) => return Ok(Some(self.lost(task, &why.to_string(), received).await)),
         };
         if rollback.id != id {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));
@@ -102,7 +128,9 @@ impl Runback {
             if !goes_on || afterwards::next(&rollback.phase, Finding::Early).is_none() {
                 return Ok(Some(Ok(format!("nothing: {id} has gone on"))));
             }
-            evidence = self.monitoring.evidence(name, axis, rules, now, deadline - TELL).await;
+            // A Monitoring that hangs must leave time for the write that goes on without it.
+            let end = (deadline - TELL).min(Instant::now() + READ_EVIDENCE);
+            evidence = self.monitoring.evidence(name, axis, rules, now, end).await;
             view.evidence = Some(&evidence);
             look = afterwards::find(&view);
         }
@@ -170,7 +198,15 @@ impl Runback {
         if to_the_end {
             changed.reason = Reason::Critical.code().into();
         }
-        let document = self.go_on(&document, &changed, case.received.deadline() - TELL).await?;
+        let document = match self.go_on(&document, &changed, case.received.deadline() - TELL).await {
+            Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                let (ended, judged) = (Afterwards::StepRefused, (found.target, found.culprit));
+                let refused = refused(document, why);
+                let thread = task.thread.as_deref();
+                return Ok(self.report(&refused, &rollback, ended, judged, thread, case.received).await);
+            }
+            written => written?,
+        };
         tracing::warn!(rollback = rollback.id, step, "a further step is written");
         let decision = Decision::resumed(&document.service.name, changed.clone());
         let (name, thread) = (document.service.name.clone(), task.thread.clone());
@@ -196,13 +232,24 @@ impl Runback {
 
     /// The previous split again: one write. The next look tells that it has arrived.
     async fn restore(&self, due: Due<'_>) -> Result<Option<Result<String, String>>, CallError> {
-        let Due { rollback, document, case, found, phase, .. } = due;
+        let Due { task, rollback, document, case, found, phase, .. } = due;
         let (target, culprit) = (figures(found.target), figures(found.culprit));
         let why = Some(format!("{}: {target}. {}: {culprit}", rollback.target, rollback.culprit));
         let moved = Some(case.received.time());
-        let changed = Rollback { phase, moved, why, ..rollback };
+        let changed = Rollback { phase, moved, why, ..rollback.clone() };
         let until = case.received.deadline() - TELL;
-        let mut written = self.go_on(&document, &changed, until).await?;
+        let mut written = match self.go_on(&document, &changed, until).await {
+            // The culprit may be gone: without traffic anybody may delete it.
+            Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
+                let (ended, judged) = (Afterwards::BackRefused, (found.target, found.culprit));
+                let refused = refused(document, why);
+                let thread = task.thread.as_deref();
+                return Ok(Some(
+                    self.report(&refused, &rollback, ended, judged, thread, case.received).await,
+                ));
+            }
+            written => written?,
+        };
         tracing::warn!(rollback = changed.id, "the previous split is written again");
         self.arrival(&case, &changed, &mut written, false, Some(until)).await;
         Ok(None)
@@ -251,6 +298,12 @@ impl Runback {
         let judged = (found.target, found.culprit);
         Ok(self.report(document, rollback, ended, judged, task.thread.as_deref(), case.received).await)
     }
+}
+
+/// The service with Cloud Run's answer to a write in the place of what its conditions say.
+pub(in crate::respond) fn refused(mut document: ServiceDocument, why: String) -> ServiceDocument {
+    document.service.trouble = Some(why);
+    document
 }
 
 /// What people are to know about a step; nothing where it went as announced.

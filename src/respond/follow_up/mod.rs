@@ -13,6 +13,7 @@ use super::{Case, Ending, Received, Runback};
 use crate::answer;
 use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::service::ServiceName;
+pub(super) use due::refused;
 use task::What;
 pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
 
@@ -34,6 +35,9 @@ impl Runback {
         };
         let name = task.service();
         let Some(rules) = self.policy.services.get(&name) else {
+            if task.rollback().is_some() {
+                return self.lost(&task, "the policy no longer lists it", received).await;
+            }
             return Ok(format!("nothing: {name} is not guarded"));
         };
         if let Some((rollback, axis)) = task.rollback() {
