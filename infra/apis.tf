@@ -13,7 +13,7 @@ locals {
     "run.googleapis.com",
     "secretmanager.googleapis.com",
   ]
-  # What other projects with guarded services need for the role, the channel and the alert policies there.
+  # What other projects with guarded services need for the roles, the channel, the alert policies and the sink there.
   guarded_apis = ["iam.googleapis.com", "logging.googleapis.com", "monitoring.googleapis.com"]
 }
 

@@ -58,6 +58,11 @@ output "alert_policies" {
   value       = local.alert_policy_names
 }
 
+output "deploy_sinks" {
+  description = "By project: the identity that its log sink publishes word of deploys as; empty with watch_deploys = false."
+  value       = { for project, sink in google_logging_project_sink.deploys : project => sink.writer_identity }
+}
+
 output "dashboard" {
   description = "The dashboard's page."
   value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.runback.id)}?project=${var.project}"

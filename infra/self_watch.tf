@@ -63,7 +63,7 @@ resource "google_logging_metric" "decisions" {
 resource "google_logging_metric" "verdicts" {
   project     = var.project
   name        = "${local.metric_prefix}_verdicts"
-  description = "How rollbacks ended: recovered, not_helped, unjudged."
+  description = "How rollbacks ended: recovered, not_helped, unjudged, halted, observe_mode, overruled, not_arrived, write_refused."
   filter      = "${local.of_runback} AND jsonPayload.verdict:*"
 
   label_extractors = {
@@ -231,7 +231,7 @@ resource "google_monitoring_alert_policy" "undelivered" {
 
   documentation {
     mime_type = "text/markdown"
-    content   = "An alert lies in the subscription `${basename(local.subscription)}` and Runback does not acknowledge it. Its log says why: mostly a missing permission, or Cloud Run or Monitoring do not answer. **Whatever the alert was about has not been rolled back.**"
+    content   = "An alert, or word of a deploy, lies in the subscription `${basename(local.subscription)}` and Runback does not acknowledge it. Its log says why: mostly a missing permission, or Cloud Run or Monitoring do not answer. **Whatever it was about has not been rolled back.**"
   }
 
   notification_channels = local.operators

@@ -309,6 +309,13 @@ variable "invokers" {
   }
 }
 
+variable "watch_deploys" {
+  description = "Whether Runback hears of every deploy of a guarded service, by a log sink in its project, and judges the new revision once a minute for ten minutes."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
 # The rest has defaults that fit
 
 variable "heartbeat" {

@@ -185,3 +185,41 @@ async fn an_ordinary_rollback_logs_no_error() {
     assert!(errors.is_empty(), "{errors:#?}");
     runback.finish().await;
 }
+
+/// `make test-infra` holds the filter of Terraform's log sinks to the same entries.
+#[tokio::test]
+async fn what_a_sink_delivers_is_understood_and_what_is_not_understood_is_not_delivered() {
+    let cases: Value = serde_json::from_str(&infra("tests/audit_cases.json")).unwrap();
+    // Guards another project: how an entry is understood shows in the answer.
+    let (simulator, runback, _) = a_world_with(k_back(0.4)).await;
+    for case in cases.as_array().unwrap() {
+        let about = case["about"].as_str().unwrap();
+        for delivery in carrying(&case["entry"].to_string()) {
+            let answer = runback.send(&delivery).await;
+            let reason = if case["changes"].is_null() { "not_an_incident" } else { "not_guarded" };
+            assert_eq!(answer.verdict(), (200, "ignore".into(), reason.into()), "{about}: {}", answer.text);
+            assert_eq!(answer.json()["service"], case["changes"], "{about}: {}", answer.text);
+        }
+        assert!(!(case["delivered"] == true && case["changes"].is_null()), "{about}");
+    }
+    assert!(simulator.slack().is_empty());
+    runback.finish().await;
+}
+
+#[test]
+fn terraform_knows_every_method_that_changes_a_service_and_no_other() {
+    let quoted = |text: &str| text.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let source = include_str!("../../src/intake/audit.rs");
+    let changes = quoted(between(source, "const CHANGES", ";\n\n"));
+    assert!(changes.contains(&"ReplaceService".to_owned()), "{changes:?}");
+    let watch = infra("watch.tf");
+    assert_eq!(
+        quoted(between(&watch, "service_changes = [", "]")),
+        changes,
+        "local.service_changes in infra/watch.tf"
+    );
+    let cases = infra("tests/audit_cases.json");
+    for method in changes {
+        assert!(cases.contains(&method), "infra/tests/audit_cases.json has no {method}");
+    }
+}

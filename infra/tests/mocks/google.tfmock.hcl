@@ -32,6 +32,10 @@ mock_resource "google_monitoring_notification_channel" {
   defaults = { name = "projects/demo-project/notificationChannels/1" }
 }
 
+mock_resource "google_logging_project_sink" {
+  defaults = { writer_identity = "serviceAccount:service-123456789012@gcp-sa-logging.iam.gserviceaccount.com" }
+}
+
 mock_resource "google_eventarc_trigger" {
   defaults = {
     transport = { pubsub = { subscription = "projects/demo-project/subscriptions/eventarc-mock" } }

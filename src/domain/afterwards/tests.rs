@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::domain::decision::Reason;
 use crate::domain::evidence::Sample;
 use crate::domain::policy::Strategy;
 use crate::domain::record::Share;
@@ -382,6 +383,30 @@ fn the_diagram_in_the_documentation_is_the_table() {
     assert!(missing.is_empty() && surplus.is_empty(), "not drawn: {missing:#?}\nonly drawn: {surplus:#?}");
     assert_eq!(begins, ["switching".to_owned()].into());
     assert_eq!(ends, over);
+}
+
+/// The codes in the first column of a table in docs/deploy.md.
+fn explained(head: &str) -> BTreeSet<&'static str> {
+    let document = include_str!("../../../docs/deploy.md");
+    let (_, table) = document.split_once(head).expect("the table");
+    let rows = table.lines().skip(2).map(str::trim).take_while(|line| line.starts_with('|'));
+    rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Whoever looks a code up at 3 a.m. finds it.
+#[test]
+fn docs_deploy_md_explains_every_phase_and_every_reason_that_leaves_the_traffic_alone() {
+    let mut phases: BTreeSet<&str> = [word(&Phase::Switching)].into();
+    for phase in [Phase::Switching, Phase::Told, Phase::Restoring] {
+        phases.extend(
+            Finding::ALL.iter().filter_map(|finding| next(&phase, *finding)).map(|(to, _)| word(&to)),
+        );
+    }
+    assert_eq!(explained("| phase | it means |"), phases);
+
+    let acts = [Reason::Confirmed, Reason::Critical, Reason::Unconfirmed, Reason::Recovered];
+    let reasons = Reason::ALL.iter().filter(|reason| !acts.contains(reason)).map(|reason| reason.code());
+    assert_eq!(explained("| reason | it means |"), reasons.collect());
 }
 
 /// A slow burn is far below the limit all along: the target has to be clearly better than the culprit was.
