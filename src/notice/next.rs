@@ -113,6 +113,12 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
                 "Wiring works: Monitoring reaches Runback and Runback reaches Slack. There is nothing to do.",
             )],
         ),
+        Reason::UnresolvedService if service.is_some() => (
+            "guarded, but not known to Cloud Run",
+            vec![Step::say(
+                "Was it deleted or renamed? Then take it out of the policy; else look at its project and region there.",
+            )],
+        ),
         Reason::UnresolvedService => (
             "an alert names no Cloud Run service",
             vec![Step::say(
