@@ -43,7 +43,7 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Says what would be decided about an alert, and why; nothing is touched
     Judge(Box<judge::JudgeArgs>),
-    /// Gives a pinned service's traffic back to LATEST; refuses while LATEST is in quarantine
+    /// Gives a pinned service's traffic back to LATEST; refuses while the newest ready revision is in quarantine
     Release {
         /// Full name of the service: projects/P/locations/R/services/S
         #[arg(long, value_name = "NAME")]

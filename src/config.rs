@@ -172,9 +172,9 @@ pub struct WatchArgs {
     #[arg(long, value_name = "NAME")]
     pub service: ServiceName,
 
-    /// URL of the running Runback.
-    #[arg(long, env = PUBLIC_URL, value_name = "URL", default_value = "")]
-    public_url: String,
+    /// URL of the running Runback; it has to be given.
+    #[arg(long, env = PUBLIC_URL, value_name = "URL")]
+    public_url: Option<String>,
 
     /// Identity token of an account that may call it, for that URL; unset: the metadata server's.
     #[arg(long, env = IDENTITY_TOKEN, value_name = "TOKEN", hide_env_values = true)]

@@ -238,7 +238,7 @@ impl WatchArgs {
     /// # Errors
     /// When the URL is missing or malformed, or the token is none.
     pub fn check(self) -> Result<WatchConfig, ConfigError> {
-        let Some(url) = given(Some(self.public_url)) else {
+        let Some(url) = given(self.public_url) else {
             return refuse(format!("{PUBLIC_URL} (--public-url) must be the URL of the running Runback"));
         };
         let token = given_secret(self.identity_token);
