@@ -105,12 +105,29 @@ fn router(app: App) -> Router {
 type Body = Result<Bytes, BytesRejection>;
 
 async fn event(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
-    let received = Received::now();
     let span = request_span(&headers);
-    // In a task of its own: a client that hangs up does not stop a rollback half-way.
+    in_hand(app, span, body, |app, body, received| async move { take(&app, &headers, &body, received).await })
+        .await
+}
+
+/// Works on a request's body in a task of its own: a client that hangs up does not stop a rollback half-way, and the end
+/// of the process waits for it.
+async fn in_hand<W>(
+    app: App,
+    span: tracing::Span,
+    body: Body,
+    work: impl FnOnce(App, Bytes, Received) -> W + Send + 'static,
+) -> Response
+where
+    W: Future<Output = Response> + Send + 'static,
+{
+    let received = Received::now();
     let work = async move {
         let _held = app.in_hand.clone().read_owned().await;
-        take(&app, &headers, body, received).await
+        match body {
+            Ok(body) => work(app, body, received).await,
+            Err(rejection) => unread(&rejection),
+        }
     };
     finish(tokio::spawn(work.instrument(span))).await
 }
@@ -127,14 +144,7 @@ async fn webhook(State(app): State<App>, headers: HeaderMap, body: Body) -> Resp
 
 /// A pipeline says that it has deployed.
 async fn watch(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
-    let received = Received::now();
-    let span = request_span(&headers);
-    let work = async move {
-        let _held = app.in_hand.clone().read_owned().await;
-        let body = match body {
-            Ok(body) => body,
-            Err(rejection) => return unread(&rejection),
-        };
+    in_hand(app, request_span(&headers), body, |app, body, received| async move {
         let Some(name) = named_service(&body) else {
             let error = "Expected {\"service\": \"projects/P/locations/R/services/S\"}.";
             return (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response();
@@ -147,8 +157,8 @@ async fn watch(State(app): State<App>, headers: HeaderMap, body: Body) -> Respon
             Ending::Decided(decision) => json_text(answer(&decision)),
             Ending::Later(why) => later(json!({"error": why})),
         }
-    };
-    finish(tokio::spawn(work.instrument(span))).await
+    })
+    .await
 }
 
 fn named_service(body: &[u8]) -> Option<ServiceName> {
@@ -157,14 +167,7 @@ fn named_service(body: &[u8]) -> Option<ServiceName> {
 }
 
 async fn task(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
-    let received = Received::now();
-    let span = request_span(&headers);
-    let work = async move {
-        let _held = app.in_hand.clone().read_owned().await;
-        let body = match body {
-            Ok(body) => body,
-            Err(rejection) => return unread(&rejection),
-        };
+    in_hand(app, request_span(&headers), body, |app, body, received| async move {
         match app.runback.follow_up(&body, received).await {
             Ok(done) => {
                 tracing::info!("task: {done}");
@@ -172,8 +175,8 @@ async fn task(State(app): State<App>, headers: HeaderMap, body: Body) -> Respons
             }
             Err(why) => later(json!({"error": why})),
         }
-    };
-    finish(tokio::spawn(work.instrument(span))).await
+    })
+    .await
 }
 
 /// A panic costs one answer, not the process.
@@ -187,12 +190,8 @@ fn request_span(headers: &HeaderMap) -> tracing::Span {
     logging::request_span(trace.as_ref())
 }
 
-async fn take(app: &App, headers: &HeaderMap, body: Body, received: Received) -> Response {
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return unread(&rejection),
-    };
-    let read = match intake::read(headers, &body) {
+async fn take(app: &App, headers: &HeaderMap, body: &[u8], received: Received) -> Response {
+    let read = match intake::read(headers, body) {
         Ok(read) => read,
         Err(malformed) => {
             tracing::warn!("refused: {malformed}");

@@ -9,8 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::decide::{judge_against, judge_requests, limit_of};
 use super::evidence::{
-    Axis, Evidence, Judgement, MATERIAL, MIN_BAD, Readings, Sample, Verdict, ratio, significantly_worse,
-    total,
+    Axis, Evidence, Judgement, MIN_BAD, Readings, Sample, Verdict, burns, ratio, significantly_worse, total,
 };
 use super::policy::{Mode, NotHelped, Rules};
 use super::record::{Phase, Rollback};
@@ -264,11 +263,11 @@ fn limit_for(readings: &Readings, rollback: &Rollback, rules: &Rules) -> f64 {
     }
     let (requests, bad) = total(&window);
     let past = total(&until(&rollback.target, rollback.at - text::delta(rules.history)));
-    let burned = bad >= MIN_BAD
-        && requests >= rules.min_requests
-        && significantly_worse((bad, requests), (past.1, past.0))
-        && ratio(bad, requests) >= MATERIAL * ratio(past.1, past.0);
-    if burned { limit.min(ratio(bad, requests) / 2.0) } else { limit }
+    if burns((bad, requests), (past.1, past.0), rules.min_requests) {
+        limit.min(ratio(bad, requests) / 2.0)
+    } else {
+        limit
+    }
 }
 
 /// Judges its culprit on the same minutes; where it had too few requests then, on those that led to the rollback too.

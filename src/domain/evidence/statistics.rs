@@ -31,7 +31,7 @@ pub fn wilson(bad: u64, requests: u64) -> (f64, f64) {
 
 /// A slow burn has to be at least so many times what the target had: with millions of requests any difference is
 /// significant, and the noise of one week is not that of the next.
-pub const MATERIAL: f64 = 2.0;
+const MATERIAL: f64 = 2.0;
 
 /// One-sided 1 %.
 const Z_ONE_PERCENT: f64 = 2.326_347_874_040_841;
@@ -48,6 +48,15 @@ pub fn significantly_worse((bad, requests): (u64, u64), (past_bad, past_requests
     let scale = 1.0 / requests as f64 + 1.0 / past_requests as f64;
     let difference = ratio(bad, requests) - ratio(past_bad, past_requests) - scale / 2.0;
     difference > Z_ONE_PERCENT * (pooled * (1.0 - pooled) * scale).sqrt()
+}
+
+/// Whether the first `(bad, requests)` burns: significantly and materially worse than the second.
+#[must_use]
+pub fn burns((bad, requests): (u64, u64), past: (u64, u64), min_requests: u64) -> bool {
+    bad >= MIN_BAD
+        && requests >= min_requests
+        && significantly_worse((bad, requests), past)
+        && ratio(bad, requests) >= MATERIAL * ratio(past.0, past.1)
 }
 
 /// What samples prove against a threshold.

@@ -147,9 +147,6 @@ fn worse_than_the_target(
     window: &[Sample],
     judgement: &Judgement,
 ) -> Option<String> {
-    if judgement.requests < case.rules.min_requests || judgement.bad < evidence::MIN_BAD {
-        return None;
-    }
     let (target, _) = super::target::choose(case, culprit, &[]).ok()?;
     let since = case.now - text::delta(case.rules.history);
     let past = evidence::total(&evidence::since(&case.real_traffic(&target.revision.name), since));
@@ -157,8 +154,7 @@ fn worse_than_the_target(
     let minutes = window.iter().filter(|sample| sample.requests > 0).count();
     let worse = window.iter().filter(|sample| evidence::ratio(sample.bad, sample.requests) > usual).count();
     let convicts = target.proven
-        && evidence::significantly_worse((judgement.bad, judgement.requests), (past.1, past.0))
-        && judgement.ratio >= evidence::MATERIAL * usual
+        && evidence::burns((judgement.bad, judgement.requests), (past.1, past.0), case.rules.min_requests)
         && worse * 2 > minutes;
     convicts.then(|| {
         format!(
