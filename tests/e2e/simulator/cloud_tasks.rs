@@ -20,6 +20,8 @@ pub struct Task {
     pub due: f64,
     pub created: f64,
     pub attempts: u32,
+    /// When its token expires, in seconds since 1970.
+    expires: i64,
     http: Value,
 }
 
@@ -56,7 +58,7 @@ impl Task {
             let audience = self.http["oidcToken"]["audience"].as_str().unwrap_or(self.url());
             let claims = json!({
                 "iss": "https://accounts.google.com", "aud": audience, "email": email, "email_verified": true,
-                "exp": Utc::now().timestamp() + 3600,
+                "exp": self.expires,
             });
             let [head, claims] = [json!({"alg": "RS256", "typ": "JWT", "kid": "fake"}), claims]
                 .map(|part| BASE64_URL_SAFE_NO_PAD.encode(part.to_string()));
@@ -111,7 +113,8 @@ pub fn create(world: &mut World, parent: &str, sent: &Value) -> Result<Reply, Re
     if !world.tasks.used.insert(name.clone()) {
         return Err(refusal_as(409, "ALREADY_EXISTS", "Requested entity already exists"));
     }
-    let task = Task { name, due, created: now, attempts: 0, http: http.clone() };
+    let expires = world.clock.at(due).timestamp() + 3600;
+    let task = Task { name, due, created: now, attempts: 0, expires, http: http.clone() };
     world.tasks.pending.push(task.clone());
     Ok(render(&world.clock, &task))
 }

@@ -1,7 +1,8 @@
-//! A small world around Runback, over real HTTP on a loopback port: Cloud Run, Cloud Monitoring, Cloud Tasks, Slack
-//! and the token endpoint. It behaves as they do, remembers every call, and writes down whatever Runback must not do.
+//! A small world around Runback: Cloud Run, Cloud Monitoring, Cloud Tasks, Slack and the token endpoint. It behaves as
+//! they do, remembers every call, and writes down whatever Runback must not do.
 //!
-//! Nothing in Runback knows that it is here: the URLs of its environment lead here instead of to Google and Slack.
+//! The real binary finds it over HTTP on a loopback port: the URLs of its environment lead here instead of to Google and
+//! Slack. Within one process the calls come without a socket, and time is whatever the runtime says it is.
 //!
 //! In reading order:
 
@@ -23,6 +24,8 @@ mod clock;
 mod world;
 
 mod traps;
+
+mod calls;
 
 mod server;
 
@@ -58,6 +61,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -70,17 +74,18 @@ pub use running::{Running, Split};
 pub use setup::{NOW, PROJECT, REGION, Reconcile, Revision, Served, Service, target};
 pub use slack::{BOT_TOKEN, CHANNEL, CHANNEL_NAME, Message};
 pub use token::ACCOUNT;
-pub use traps::At;
-pub use wire::{Reply, refusal, refusal_as};
+pub use traps::{At, Effect, Weather};
+pub use wire::{Caller, Reply, Request, permission_denied, refusal, refusal_as};
 pub use world::{Call, World};
 
-use traps::{Effect, Trap};
+use traps::Trap;
 
 /// A handle on the world. Clones are the same world.
 #[derive(Clone)]
 pub struct Simulator {
     world: Arc<Mutex<World>>,
     traps: Arc<Mutex<Vec<Trap>>>,
+    weather: Arc<Mutex<Option<Box<dyn Weather>>>>,
 }
 
 impl Simulator {
@@ -88,9 +93,21 @@ impl Simulator {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let simulator = Self { world: Arc::new(Mutex::new(World::begin(base))), traps: Arc::default() };
+        let simulator = Self::unreached(&base, Utc::now());
         server::serve(listener, simulator.clone());
         simulator
+    }
+
+    /// An empty world that begins at this time and that no socket leads to: whoever calls hands [`Self::answer`] the
+    /// requests.
+    pub fn unreached(base: &str, start: DateTime<Utc>) -> Self {
+        let world = World::begin(base.to_owned(), Clock::starting(start));
+        Self { world: Arc::new(Mutex::new(world)), traps: Arc::default(), weather: Arc::default() }
+    }
+
+    /// From now on this happens at calls as well; nothing, when it is over.
+    pub fn weather(&self, weather: Option<Box<dyn Weather>>) {
+        *self.weather.lock().unwrap() = weather;
     }
 
     pub async fn with(services: impl IntoIterator<Item = Service>) -> Self {
@@ -249,11 +266,12 @@ impl Simulator {
     }
 
     /// The traps that this call sets off: whether it is carried out first, and what happens.
-    fn sprung(&self, call: &str) -> Vec<(bool, Effect)> {
+    fn sprung(&self, call: &str, caller: Option<Caller>) -> Vec<(bool, Effect)> {
         let mut traps = self.traps.lock().unwrap();
         let sprung = traps
             .iter_mut()
             .filter_map(|trap| trap.springs_at(call).then(|| (trap.carried_out, trap.effect.clone())));
-        sprung.collect()
+        let weather = self.weather.lock().unwrap().as_mut().map(|weather| weather.at(call, caller));
+        sprung.chain(weather.unwrap_or_default()).collect()
     }
 }

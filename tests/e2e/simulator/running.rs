@@ -1,9 +1,9 @@
 //! A service while the world turns: its stored document, what its status shows, and what others do to it.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::documents::{self, STATE};

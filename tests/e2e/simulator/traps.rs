@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Simulator;
-use super::wire::{Reply, permission_denied, refusal};
+use super::wire::{Caller, Reply, permission_denied, refusal};
 use super::world::World;
 
 pub type Change = Arc<dyn Fn(&mut World) + Send + Sync>;
@@ -12,10 +12,17 @@ pub type Change = Arc<dyn Fn(&mut World) + Send + Sync>;
 #[derive(Clone)]
 pub enum Effect {
     Reply(Reply),
+    /// The answer does not arrive as it was sent.
+    Garble(fn(Reply) -> Reply),
     /// The connection closes without an answer, after this long.
     Cut(Duration),
     Delay(Duration),
     Change(Change),
+}
+
+/// What happens at calls beyond what a test has set up: whether a call is carried out before an effect, and the effect.
+pub trait Weather: Send {
+    fn at(&mut self, call: &str, caller: Option<Caller>) -> Vec<(bool, Effect)>;
 }
 
 pub struct Trap {

@@ -11,6 +11,15 @@ pub struct Request {
     pub target: String,
     pub authorization: String,
     pub body: Bytes,
+    /// Who calls, where several processes share the world.
+    pub caller: Option<Caller>,
+}
+
+/// A process, and which of the requests that it works on makes the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller {
+    pub process: usize,
+    pub request: usize,
 }
 
 impl Request {
@@ -42,9 +51,9 @@ impl Request {
 pub struct Reply {
     pub status: u16,
     pub body: String,
-    content_type: &'static str,
+    pub content_type: &'static str,
     /// Seconds, as the header of this name.
-    retry_after: Option<u64>,
+    pub retry_after: Option<u64>,
 }
 
 impl Reply {

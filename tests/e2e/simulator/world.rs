@@ -11,6 +11,7 @@ use super::cloud_run::Write;
 use super::cloud_tasks::CloudTasks;
 use super::running::Running;
 use super::slack::Message;
+use super::wire::Caller;
 
 /// One line of the journal.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Call {
     pub at: f64,
     /// None while it is under way, and when it was cut off.
     pub status: Option<u16>,
+    /// Who calls, where several processes share the world.
+    pub caller: Option<Caller>,
 }
 
 pub struct World {
@@ -45,9 +48,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn begin(base: String) -> Self {
+    pub fn begin(base: String, clock: Clock) -> Self {
         Self {
-            clock: Clock::started_now(),
+            clock,
             base,
             services: Vec::new(),
             writes: Vec::new(),
