@@ -30,7 +30,7 @@ pub async fn release(cloud_run: &CloudRun, name: &ServiceName) -> Result<String,
         return Ok(format!("{name} already sends all traffic to LATEST ({latest})"));
     }
     let revisions = cloud_run.revisions(name, deadline).await.map_err(explain)?;
-    let ready = revisions.iter().filter(|revision| revision.ready);
+    let ready = revisions.iter().filter(|revision| revision.ready && !revision.deleting);
     let newest =
         ready.max_by_key(|revision| revision.created_at).ok_or("no revision of the service is ready")?;
     // A revision of a rolled-back image is as bad under another name.

@@ -35,7 +35,8 @@ pub fn waiting<'a>(service: &Service, record: &'a Record, revisions: &'a [Revisi
     let culprit = revisions.iter().find(|revision| revision.name == rollback.culprit);
     let since = culprit.map_or(rollback.at, |culprit| culprit.created_at);
     let split = service.split();
-    let newer = revisions.iter().filter(|revision| revision.created_at > since && revision.ready);
+    let stays = |revision: &&Revision| revision.ready && !revision.deleting;
+    let newer = revisions.iter().filter(stays).filter(|revision| revision.created_at > since);
     // Where a still newer one serves already, somebody knows of the pin, and a release would be about that one.
     let newest = newer.max_by_key(|revision| revision.created_at);
     let revision = newest.filter(|revision| !split.contains_key(&revision.name))?;

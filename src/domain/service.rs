@@ -93,9 +93,11 @@ pub struct Revision {
     pub created_at: DateTime<Utc>,
     /// Whether its `Ready` condition is true. At 0 % it stays ready with reason `Retired`.
     pub ready: bool,
-    /// The image's digest, `sha256:…`.
+    /// Whether somebody has deleted it: it stays in the list, ready, until Cloud Run has removed it.
+    pub deleting: bool,
+    /// The digest of the application's image, `sha256:…`.
     pub digest: Option<String>,
-    /// The commit it was built from: label `commit-sha`, else an image tag that is a commit hash.
+    /// The commit it was built from: label `commit-sha`, else a tag of the application's image that is a commit hash.
     pub commit: Option<String>,
     /// Label `runback-schema`: the database schema that it needs.
     pub schema: Option<String>,

@@ -26,12 +26,13 @@ const END_OF_TIME: i64 = 253_402_300_800;
 
 /// Whether a body that nobody vouches for is Monitoring's: an incident, or the ping that tests a new channel.
 pub(super) fn is_notification(body: &Value) -> bool {
-    let is_ping = body.as_object().is_some_and(|body| body.len() == 1) && has_version(body);
-    body.get("incident").is_some() || is_ping
+    body.get("incident").is_some() || is_ping(body)
 }
 
-fn has_version(body: &Value) -> bool {
-    body["version"].is_string() || body["version"].is_number()
+/// A version and nothing else. Error Reporting's notifications have a version and no incident as well.
+fn is_ping(body: &Value) -> bool {
+    let alone = body.as_object().is_some_and(|body| body.len() == 1);
+    alone && (body["version"].is_string() || body["version"].is_number())
 }
 
 /// What was published, as bytes that may be anything.
@@ -48,7 +49,7 @@ pub(super) fn read(notification: &Value) -> Content {
         Value::Object(_) => return Content::Alert(Box::new(alert(notification))),
         // A log sink publishes the same entries that Eventarc brings as events.
         Value::Null if audit::is_entry(notification) => return audit::read(notification),
-        Value::Null if has_version(notification) => {
+        Value::Null if is_ping(notification) => {
             // infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
             "A ping: a version without an incident, as a new channel and the heartbeat send it."
         }

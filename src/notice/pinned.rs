@@ -67,6 +67,7 @@ mod tests {
             name: "k-back-00043-fix".into(),
             created_at,
             ready: true,
+            deleting: false,
             digest: None,
             commit: None,
             schema: None,

@@ -58,6 +58,7 @@ fn revision(name: &str, commit: Option<&str>) -> Revision {
         name: name.into(),
         created_at: at(-30),
         ready: true,
+        deleting: false,
         digest: None,
         commit: commit.map(str::to_owned),
         schema: None,

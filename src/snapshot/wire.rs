@@ -74,6 +74,8 @@ struct WireRevision {
     name: String,
     created_at: String,
     ready: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deleting: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,13 +243,13 @@ impl WireService {
 
 impl WireRevision {
     fn understood(self) -> Result<Revision, String> {
-        let Self { name, created_at, ready, digest, commit, schema } = self;
-        Ok(Revision { name, created_at: moment(&created_at)?, ready, digest, commit, schema })
+        let Self { name, created_at, ready, deleting, digest, commit, schema } = self;
+        Ok(Revision { name, created_at: moment(&created_at)?, ready, deleting, digest, commit, schema })
     }
 
     fn of(revision: &Revision) -> Self {
-        let Revision { name, created_at, ready, digest, commit, schema } = revision.clone();
-        Self { name, created_at: time(created_at), ready, digest, commit, schema }
+        let Revision { name, created_at, ready, deleting, digest, commit, schema } = revision.clone();
+        Self { name, created_at: time(created_at), ready, deleting, digest, commit, schema }
     }
 }
 

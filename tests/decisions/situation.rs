@@ -376,6 +376,7 @@ impl Situation {
             name: revision.name.clone(),
             created_at: ago(revision.age),
             ready: revision.ready,
+            deleting: false,
             digest: Some(self.digest(&revision.name)),
             commit: None,
             schema: revision.schema.clone(),

@@ -234,7 +234,7 @@ fn an_answer_that_was_cut_short_is_worth_another_try() {
 fn revision(labels: &str, image: &str, digest: &str, conditions: &str) -> Revision {
     let text = format!(
         r#"{{"metadata":{{"name":"k-back-00042-abc","creationTimestamp":"2026-11-22T11:54:00.250+09:00","labels":{labels},
-            "annotations":{{"future":"x"}}}},"spec":{{"containers":[{{"image":"{image}"}},{{"image":"r/sidecar:fffffff"}}]}},
+            "annotations":{{"future":"x"}}}},"spec":{{"containers":[{{"image":"{image}"}}]}},
             "status":{{"conditions":{conditions},"imageDigest":{digest}}}}}"#
     );
     serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap()
@@ -266,6 +266,41 @@ fn a_commit_is_the_label_or_else_a_tag_that_is_a_hash() {
 }
 
 #[test]
+fn a_revision_is_its_application_and_not_a_sidecar() {
+    let read = |containers: &str, statuses: &str| {
+        let text = format!(
+            r#"{{"metadata":{{"name":"k","creationTimestamp":"2026-11-22T11:54:00Z"}},"spec":{{"containers":{containers}}},
+                "status":{{"imageDigest":"r/otel@sha256:side","containerStatuses":{statuses}}}}}"#
+        );
+        let revision = serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap();
+        (revision.commit, revision.digest)
+    };
+    let (sidecar, app) =
+        (r#"{"name":"otel","image":"r/otel:4f2c9ab"}"#, r#""name":"app","image":"r/k:9bb1fbf""#);
+    let (app, portless) = (format!(r#"{{{app},"ports":[{{"containerPort":8080}}]}}"#), format!("{{{app}}}"));
+    let statuses = r#"[{"name":"otel","imageDigest":"r/otel@sha256:side"},{"name":"app","imageDigest":"r/k@sha256:app"}]"#;
+    let is =
+        |commit: Option<&str>, digest: &str| (commit.map(String::from), Some(format!("sha256:{digest}")));
+    for containers in [format!("[{sidecar},{app}]"), format!("[{app},{sidecar}]")] {
+        assert_eq!(read(&containers, statuses), is(Some("9bb1fbf"), "app"), "{containers}");
+        assert_eq!(read(&containers, "[]"), is(Some("9bb1fbf"), "side"), "only what Cloud Run says is known");
+    }
+    assert_eq!(read(&format!("[{portless}]"), "[]"), is(Some("9bb1fbf"), "side"), "one needs no port");
+    assert_eq!(read(&format!("[{sidecar},{portless}]"), statuses), is(None, "side"), "either may be it");
+}
+
+#[test]
+fn a_revision_that_somebody_has_deleted_is_known_as_that() {
+    let deleting = |rest: &str| {
+        let text =
+            format!(r#"{{"metadata":{{"name":"k","creationTimestamp":"2026-11-22T11:54:00Z"{rest}}}}}"#);
+        serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap().deleting
+    };
+    assert!(deleting(r#","deletionTimestamp":"2026-11-22T12:00:00Z""#));
+    assert!(!deleting(r#","deletionTimestamp":null"#) && !deleting(""));
+}
+
+#[test]
 fn a_revision_is_understood() {
     let ready = r#"[{"type":"Active","status":"False","reason":"Retired"},{"type":"Ready","status":"True","reason":"Retired"}]"#;
     let digest = format!(r#""asia-northeast1-docker.pkg.dev/p/r/k-back@sha256:{}""#, "ab".repeat(32));
@@ -276,6 +311,7 @@ fn a_revision_is_understood() {
             name: "k-back-00042-abc".into(),
             created_at: "2026-11-22T02:54:00.250Z".parse().unwrap(),
             ready: true,
+            deleting: false,
             digest: Some(format!("sha256:{}", "ab".repeat(32))),
             commit: None,
             schema: Some("7".into()),

@@ -112,6 +112,8 @@ pub(super) struct RevisionMetadata {
     pub(super) name: String,
     #[serde(rename = "creationTimestamp")]
     pub(super) created: String,
+    #[serde(rename = "deletionTimestamp")]
+    pub(super) deleted: Option<String>,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
 }
@@ -122,10 +124,12 @@ pub(super) struct RevisionSpec {
     pub(super) containers: Vec<Container>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(super) struct Container {
-    #[serde(default)]
+    pub(super) name: String,
     pub(super) image: String,
+    pub(super) ports: Vec<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize, Default)]
@@ -133,13 +137,40 @@ pub(super) struct Container {
 pub(super) struct RevisionStatus {
     pub(super) conditions: Vec<WireCondition>,
     pub(super) image_digest: Option<String>,
+    pub(super) container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ContainerStatus {
+    pub(super) name: String,
+    pub(super) image_digest: Option<String>,
+}
+
+impl RevisionSpec {
+    /// The container that answers the requests. Among several it is the one with a port; the others are sidecars, in any
+    /// order.
+    fn app(&self) -> Option<&Container> {
+        match &self.containers[..] {
+            [only] => Some(only),
+            several => several.iter().find(|container| !container.ports.is_empty()),
+        }
+    }
+}
+
+impl RevisionStatus {
+    /// The image of that very container, where Cloud Run says so for each. `imageDigest` is documented for one container.
+    fn digest_of(&self, app: &Container) -> Option<&str> {
+        self.container_statuses.iter().find(|status| status.name == app.name)?.image_digest.as_deref()
+    }
 }
 
 impl WireRevision {
     /// A revision whose age cannot be read is no candidate for anything.
     pub(super) fn understood(self) -> Option<Revision> {
         let created_at = chrono::DateTime::parse_from_rfc3339(&self.metadata.created).ok()?.to_utc();
-        let image = self.spec.containers.first().map_or("", |container| container.image.as_str());
+        let app = self.spec.app();
+        let image = app.map_or("", |container| container.image.as_str());
         let labels = &self.metadata.labels;
         Some(Revision {
             created_at,
@@ -148,10 +179,10 @@ impl WireRevision {
                 .conditions
                 .iter()
                 .any(|condition| condition.kind == "Ready" && condition.status == "True"),
-            digest: self
-                .status
-                .image_digest
-                .as_deref()
+            deleting: self.metadata.deleted.is_some(),
+            digest: app
+                .and_then(|app| self.status.digest_of(app))
+                .or(self.status.image_digest.as_deref())
                 .and_then(|image| image.split_once('@'))
                 .map(|(_, digest)| digest.into()),
             commit: labels

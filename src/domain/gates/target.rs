@@ -117,6 +117,8 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
     let differs = revision.digest.is_some() && revision.digest != culprit.digest;
     if !revision.ready {
         Some("is not ready")
+    } else if revision.deleting {
+        Some("is being deleted")
     } else if quarantine.iter().any(|entry| entry.revision == revision.name) {
         Some("is in quarantine")
     } else if differs && quarantine.iter().any(|entry| entry.digest == revision.digest) {

@@ -13,7 +13,15 @@ fn at(minute: i64) -> DateTime<Utc> {
 fn revision(name: &str, minute: i64) -> Revision {
     let created_at = at(minute);
     let digest = Some(format!("sha256:{name}"));
-    Revision { name: name.into(), created_at, ready: true, digest, commit: None, schema: None }
+    Revision {
+        name: name.into(),
+        created_at,
+        ready: true,
+        deleting: false,
+        digest,
+        commit: None,
+        schema: None,
+    }
 }
 
 /// `s-1` serves, `s-2` was rolled back at minute 30.
@@ -91,12 +99,14 @@ fn a_service_is_pinned_while_its_spec_says_what_our_rollback_wrote_and_follows_n
 fn what_waits_is_the_newest_ready_revision_that_came_after_the_culprit() {
     let old = [revision("s-1", 10), revision("s-2", 20)];
     let broken = Revision { ready: false, ..revision("s-4", 50) };
+    let deleted = Revision { deleting: true, ..revision("s-4", 50) };
     let with = |new: &[Revision]| [new, &old].concat();
     let table = [
         ("nothing was deployed since", with(&[]), None),
         ("a fix", with(&[revision("s-3", 40)]), Some("s-3")),
         ("two", with(&[revision("s-3", 40), revision("s-5", 60)]), Some("s-5")),
         ("one that never became ready", with(&[broken]), None),
+        ("one that is being deleted", with(&[deleted]), None),
         ("one that was deployed before the switch", with(&[revision("s-3", 25)]), Some("s-3")),
         ("the culprit is gone", vec![revision("s-1", 10), revision("s-3", 25)], None),
     ];

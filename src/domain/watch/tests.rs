@@ -13,7 +13,15 @@ fn at(minute: i64) -> DateTime<Utc> {
 
 fn revision(name: &str, minute: i64) -> Revision {
     let created_at = at(minute);
-    Revision { name: name.into(), created_at, ready: true, digest: None, commit: None, schema: None }
+    Revision {
+        name: name.into(),
+        created_at,
+        ready: true,
+        deleting: false,
+        digest: None,
+        commit: None,
+        schema: None,
+    }
 }
 
 fn serving(split: &[(&str, u8)]) -> Service {

@@ -217,4 +217,7 @@ fn monitorings_ping_is_no_incident_however_it_comes() {
     assert!(not_an_incident(NONE, ping).contains("ping"));
     assert!(not_an_incident(NONE, &pushed(ping)).contains("ping"));
     assert!(not_an_incident(&eventarc(), &pushed(r#"{"version":1.2}"#)).contains("ping"));
+    // Error Reporting's notifications have a version as well, and are no sign that alerts would arrive.
+    let reported = r#"{"version":"1.0","subject":"[k-back] New error","group_info":{"project_id":"p"}}"#;
+    assert_eq!(not_an_incident(NONE, &pushed(reported)), "A message without an incident.");
 }

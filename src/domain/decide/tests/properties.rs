@@ -47,6 +47,9 @@ fn random(dice: &mut Dice) -> World {
         if dice.chance(15) {
             world = world.change(&name, |revision| revision.ready = false);
         }
+        if dice.chance(5) {
+            world = world.change(&name, |revision| revision.deleting = true);
+        }
         if dice.chance(10) {
             world = world.change(&name, |revision| revision.schema = Some("7".into()));
         }
@@ -192,6 +195,7 @@ fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     need(target.name != culprit.name, "the target is not the culprit")?;
     need(target.created_at < culprit.created_at, "the target is older")?;
     need(target.ready, "the target is ready")?;
+    need(!target.deleting, "the target is not being deleted")?;
     let quarantine = &world.record.as_ref().unwrap().quarantine;
     need(quarantine.iter().all(|entry| entry.revision != target.name), "the target is not in quarantine")?;
     let blocked = |digest: &String| quarantine.iter().any(|entry| entry.digest.as_ref() == Some(digest));

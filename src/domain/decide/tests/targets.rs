@@ -40,6 +40,7 @@ fn an_eligible_revision_is_older_ready_unquarantined_and_not_failing_now() {
     check([
         ("the newest of two healthy ones", healthy(), BACK),
         ("it is not ready", healthy().change(GOOD, |revision| revision.ready = false), BACK_TO_OLD),
+        ("it is being deleted", healthy().change(GOOD, |revision| revision.deleting = true), BACK_TO_OLD),
         (
             "it is newer than the culprit",
             healthy().change(GOOD, |revision| revision.created_at = super::world::ago(5)),

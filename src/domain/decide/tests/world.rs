@@ -120,6 +120,7 @@ impl World {
             name: name.into(),
             created_at,
             ready: true,
+            deleting: false,
             digest,
             commit: None,
             schema: None,
