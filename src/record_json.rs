@@ -1,14 +1,14 @@
 //! The annotation `runback.dev/state`: our `Record` as JSON on the guarded service.
 //!
-//! Reading is tolerant of what a later writer of the same version may add, and strict about what decisions rest on.
-//! Writing always stays below `LIMIT`, whatever the record holds.
+//! Reading tolerates what a later writer of the same version may add, and is strict about what decisions rest on. Writing
+//! keeps those additions, and stays below `LIMIT` whatever the record holds.
 
 #[cfg(test)]
 mod tests;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::domain::record::{Phase, Quarantined, Record, Rollback, Share};
 
@@ -67,18 +67,26 @@ pub fn parse(annotation: Option<&str>) -> Result<Record, RecordError> {
         }
         None => return Err(RecordError("has no version `v`".to_owned())),
     }
+    // A version alone is an empty record. A version beside nothing that we know is somebody else's annotation.
+    let ours = ["rollbacks", "quarantine", "waiting"].iter().any(|key| value.get(key).is_some());
+    if !ours && value.as_object().is_some_and(|object| object.len() > 1) {
+        return Err(RecordError("has neither `rollbacks` nor `quarantine`".to_owned()));
+    }
     let wire: WireRecord =
         serde_json::from_value(value).map_err(|error| RecordError(format!("cannot be read: {error}")))?;
     wire.into_domain()
 }
 
-/// Writes the annotation.
+/// Writes the annotation in the place of the one `before`, whose unknown keys are kept.
 ///
-/// When the record is too large, the figures of older rollbacks go first, then the oldest quarantine entries but ten, then
-/// the oldest rollbacks and the rest of the quarantine; the newest rollback stays.
+/// When the record is too large, the figures of older rollbacks go first, then the oldest quarantine entries but ten, the
+/// unknown keys, the oldest rollbacks and the rest of the quarantine; the newest rollback stays.
 #[must_use]
-pub fn write(record: &Record) -> String {
+pub fn write(record: &Record, before: Option<&str>) -> String {
     let mut wire = WireRecord::from_domain(record);
+    if let Some(before) = before.and_then(|text| serde_json::from_str(text).ok()) {
+        wire.keep_unknown(before);
+    }
     loop {
         let text = wire.to_json();
         if text.len() < LIMIT || !wire.shrink() {
@@ -96,6 +104,8 @@ struct WireRecord {
     quarantine: Vec<WireQuarantined>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +119,8 @@ struct WireRollback {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moved: Option<String>,
     culprit: String,
+    #[serde(default, skip_serializing_if = "is_no")]
+    slow: bool,
     #[serde(default)]
     from: Vec<WireShare>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -122,6 +134,8 @@ struct WireRollback {
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -138,6 +152,8 @@ struct WireQuarantined {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
     at: String,
+    #[serde(flatten)]
+    unknown: Map<String, Value>,
 }
 
 /// A rollback that does not say how much has moved moved everything.
@@ -148,6 +164,11 @@ fn all_of_it() -> u8 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(percent: &u8) -> bool {
     *percent == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A rollback that does not say how far it has come is finished.
@@ -169,6 +190,23 @@ impl WireRecord {
             rollbacks: record.rollbacks.iter().map(WireRollback::from_domain).collect(),
             quarantine: record.quarantine.iter().map(WireQuarantined::from_domain).collect(),
             waiting: record.waiting.as_deref().map(cut),
+            unknown: Map::new(),
+        }
+    }
+
+    /// Takes over what a later writer has added to the record or to one of its entries.
+    fn keep_unknown(&mut self, before: Self) {
+        self.unknown = before.unknown;
+        for old in before.rollbacks {
+            let same = |new: &&mut WireRollback| (&new.id, &new.incident) == (&old.id, &old.incident);
+            if let Some(new) = self.rollbacks.iter_mut().find(same) {
+                new.unknown = old.unknown;
+            }
+        }
+        for old in before.quarantine {
+            if let Some(new) = self.quarantine.iter_mut().find(|new| new.revision == old.revision) {
+                new.unknown = old.unknown;
+            }
         }
     }
 
@@ -181,12 +219,21 @@ impl WireRecord {
     fn shrink(&mut self) -> bool {
         // What older rollbacks rest on and came from is only for people; that they were made counts for the day's budget.
         let mut older = self.rollbacks.iter_mut().skip(1).rev();
-        if let Some(rollback) = older.find(|rollback| rollback.why.is_some() || !rollback.from.is_empty()) {
+        let spare = |rollback: &&mut WireRollback| {
+            rollback.why.is_some() || !rollback.from.is_empty() || !rollback.unknown.is_empty()
+        };
+        if let Some(rollback) = older.find(spare) {
             (rollback.why, rollback.from, rollback.latest) = (None, Vec::new(), 0);
+            rollback.unknown.clear();
             return true;
         }
         if self.quarantine.len() > QUARANTINE_KEPT {
             return self.quarantine.pop().is_some();
+        }
+        // The day's budget rests on the rollbacks, so what nobody here understands goes before them.
+        if give_up(&mut self.unknown) || self.rollbacks.first_mut().is_some_and(|it| give_up(&mut it.unknown))
+        {
+            return true;
         }
         if self.rollbacks.len() > 1 {
             return self.rollbacks.pop().is_some();
@@ -220,6 +267,7 @@ impl WireRollback {
             culprit: self.culprit,
             from: self.from.into_iter().map(share).collect(),
             latest: self.latest,
+            slow: self.slow,
             target: self.target,
             step: self.step,
             phase: match self.phase.as_str() {
@@ -251,6 +299,7 @@ impl WireRollback {
             culprit: cut(&rollback.culprit),
             from: rollback.from.iter().map(share).collect(),
             latest: rollback.latest,
+            slow: rollback.slow,
             target: cut(&rollback.target),
             step: rollback.step,
             phase: match &rollback.phase {
@@ -268,6 +317,7 @@ impl WireRollback {
             },
             reason: cut(&rollback.reason),
             why: rollback.why.as_deref().map(cut),
+            unknown: Map::new(),
         }
     }
 }
@@ -284,8 +334,14 @@ impl WireQuarantined {
             digest: entry.digest.as_deref().map(cut),
             commit: entry.commit.as_deref().map(cut),
             at: written(entry.at),
+            unknown: Map::new(),
         }
     }
+}
+
+/// Empties it; false when it was empty.
+fn give_up(unknown: &mut Map<String, Value>) -> bool {
+    !std::mem::take(unknown).is_empty()
 }
 
 fn cut(text: &str) -> String {

@@ -41,7 +41,7 @@ pub async fn release(cloud_run: &CloudRun, name: &ServiceName) -> Result<String,
         ));
     }
     let newest = newest.name.as_str();
-    let record = record_json::write(&record);
+    let record = record_json::write(&record, document.record.as_deref());
     // Cloud Run was seen not to call a revision its latest ready one before that has served (agentic-org#606). Then LATEST
     // would mean the one that was rolled back, so the newest gets the traffic by its name first.
     if latest != newest {

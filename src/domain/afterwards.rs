@@ -12,7 +12,7 @@ use super::evidence::{
     Axis, Evidence, Judgement, MIN_BAD, Readings, Sample, Verdict, burns, ratio, significantly_worse, total,
 };
 use super::policy::{Mode, NotHelped, Rules};
-use super::record::{Phase, Rollback};
+use super::record::{Phase, Rollback, age};
 use super::service::Service;
 use super::steps;
 use super::text;
@@ -166,7 +166,7 @@ pub fn find(view: &View<'_>) -> Look {
     let View { rollback, service, rules, told, now, .. } = *view;
     let bare = |finding| Look::Found(Found { finding, target: None, culprit: None });
     let restoring = rollback.phase == Phase::Restoring;
-    let age = now - rollback.last_write();
+    let age = age(rollback.last_write(), now);
     if !rollback.is_wanted(service) {
         let in_the_middle = restoring || !told || rollback.step < steps::ALL;
         return bare(if in_the_middle { Finding::Interrupted } else { Finding::Overruled });

@@ -28,6 +28,8 @@ pub mod pins;
 
 pub mod afterwards;
 
+pub mod overdue;
+
 pub mod traffic;
 
 pub mod text;

@@ -1,6 +1,6 @@
 //! The record of what Runback did to a service, as kept in the annotation `runback.dev/state`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::service::{Revision, Service, Split};
 use super::steps;
@@ -35,6 +35,8 @@ pub struct Rollback {
     pub from: Vec<Share>,
     /// Percent of all requests that the culprit had as LATEST and not by its name.
     pub latest: u8,
+    /// Whether the incident is about slow requests, and not about failed ones.
+    pub slow: bool,
     /// The revision that got the culprit's traffic.
     pub target: String,
     /// Percent of the culprit's share that has moved.
@@ -94,6 +96,20 @@ pub struct Quarantined {
     pub commit: Option<String>,
     /// Since when.
     pub at: DateTime<Utc>,
+}
+
+/// Clocks of processes differ by no more than this.
+const CLOCKS: TimeDelta = TimeDelta::minutes(5);
+
+/// What a time on record that cannot be right counts as.
+const LONG_AGO: TimeDelta = TimeDelta::days(365);
+
+/// How long ago something on record happened. A time that lies ahead came from a wrong clock: it counts as long past, so
+/// that it holds nothing up until then.
+#[must_use]
+pub fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    let age = now - at;
+    if age < -CLOCKS { LONG_AGO } else { age.max(TimeDelta::zero()) }
 }
 
 const MAX_ROLLBACKS: usize = 10;

@@ -18,6 +18,7 @@ fn rollback() -> Rollback {
         culprit: "k-back-00002".to_owned(),
         from: vec![share("k-back-00001", 20), share("k-back-00002", 80)],
         latest: 0,
+        slow: false,
         target: "k-back-00001".to_owned(),
         step: 50,
         phase: Phase::Switching,
@@ -49,8 +50,8 @@ fn the_format_is_the_one_of_the_contract() {
         r#""phase":"switching","reason":"confirmed"}],"quarantine":[{"revision":"k-back-00002","#,
         r#""digest":"sha256:00ff","commit":"abc1234","at":"2026-11-22T01:02:03Z"}]}"#
     );
-    assert_eq!(write(&record), expected);
-    assert_eq!(write(&Record::default()), r#"{"v":1,"rollbacks":[],"quarantine":[]}"#);
+    assert_eq!(write(&record, None), expected);
+    assert_eq!(write(&Record::default(), None), r#"{"v":1,"rollbacks":[],"quarantine":[]}"#);
 }
 
 #[test]
@@ -64,8 +65,8 @@ fn what_was_written_is_read_back() {
         quarantine: vec![quarantined(), unnamed],
         ..Record::default()
     };
-    assert_eq!(parse(Some(&write(&record))), Ok(record));
-    assert_eq!(parse(Some(&write(&Record::default()))), Ok(Record::default()));
+    assert_eq!(parse(Some(&write(&record, None))), Ok(record));
+    assert_eq!(parse(Some(&write(&Record::default(), None))), Ok(Record::default()));
 }
 
 #[test]
@@ -89,7 +90,7 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
             quarantine: Vec::new(),
             ..Record::default()
         };
-        let text = write(&record);
+        let text = write(&record, None);
         assert!(text.contains(&format!(r#""phase":"{word}""#)), "{text}");
         assert_eq!(parse(Some(&text)), Ok(record));
     }
@@ -107,7 +108,7 @@ fn times_are_written_in_utc_and_read_in_any_zone() {
     let record =
         parse(Some(r#"{"v":1,"quarantine":[{"revision":"a","at":"2026-11-22T10:02:03.999+09:00"}]}"#))
             .unwrap();
-    assert!(write(&record).contains(r#""at":"2026-11-22T01:02:03Z""#));
+    assert!(write(&record, None).contains(r#""at":"2026-11-22T01:02:03Z""#));
 }
 
 #[test]
@@ -131,6 +132,33 @@ fn fields_of_a_later_writer_are_tolerated_and_optional_ones_may_be_missing() {
 }
 
 #[test]
+fn what_a_later_writer_has_added_survives_a_rewrite() {
+    let before = r#"{"v":1,"owner":"team-a","rollbacks":[{"id":"rb-1","incident":"0.abc","at":"2026-11-22T01:02:03Z",
+        "culprit":"k-back-00002","target":"k-back-00001","by":{"who":"someone"}}],
+        "quarantine":[{"revision":"k-back-00002","at":"2026-11-22T01:02:03Z","lift":[1]}]}"#;
+    let record = parse(Some(before)).unwrap();
+    let newer = Rollback { id: "rb-2".to_owned(), phase: Phase::Told, ..rollback() };
+    let record = Record { rollbacks: vec![newer, record.rollbacks[0].clone()], ..record };
+    let after: Value = serde_json::from_str(&write(&record, Some(before))).unwrap();
+    assert_eq!(after["owner"], "team-a");
+    assert_eq!(after["rollbacks"][0]["by"], Value::Null, "it was said of another rollback");
+    assert_eq!(after["rollbacks"][1]["by"]["who"], "someone");
+    assert_eq!(after["quarantine"][0]["lift"][0], 1);
+    // What nobody here understands must not keep a rollback from being recorded.
+    let huge = before.replace("team-a", &"x".repeat(2 * LIMIT)).replace("someone", &"y".repeat(2 * LIMIT));
+    let text = write(&record, Some(&huge));
+    assert!(text.len() < LIMIT);
+    assert_eq!(parse(Some(&text)).unwrap().rollbacks.len(), 2);
+}
+
+#[test]
+fn an_annotation_that_only_looks_like_ours_is_not_ours() {
+    for foreign in [r#"{"v":1,"replicas":3}"#, r#"{"v":1,"state":{"rollbacks":[]}}"#] {
+        assert!(refusal(foreign).ends_with("has neither `rollbacks` nor `quarantine`"), "{foreign}");
+    }
+}
+
+#[test]
 fn what_cannot_be_understood_is_an_error_and_never_an_empty_record() {
     let table = [
         ("null", "is not a JSON object"),
@@ -147,8 +175,10 @@ fn what_cannot_be_understood_is_an_error_and_never_an_empty_record() {
     for annotation in ["{", " ", r#"{"v":1}}"#, &"[".repeat(100_000)] {
         assert!(refusal(annotation).starts_with("the annotation runback.dev/state is not JSON: "));
     }
-    let full =
-        write(&Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()], ..Record::default() });
+    let full = write(
+        &Record { rollbacks: vec![rollback()], quarantine: vec![quarantined()], ..Record::default() },
+        None,
+    );
     for (good, bad) in [
         ("2026-11-22T01:02:03Z", "yesterday"),
         ("2026-11-22T01:02:03Z", "2026-11-22T01:02:03"),
@@ -195,7 +225,7 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
         quarantine: (0..20).map(entry).collect(),
         ..Record::default()
     };
-    let text = write(&record);
+    let text = write(&record, None);
     assert!(text.len() < LIMIT, "{}", text.len());
     let kept = parse(Some(&text)).unwrap();
     let lean = |rollback: &Rollback| Rollback { why: None, from: Vec::new(), latest: 0, ..rollback.clone() };
@@ -210,7 +240,7 @@ fn a_full_record_with_the_longest_names_stays_below_the_limit_and_keeps_the_newe
 fn names_as_they_are_in_real_life_lose_nothing() {
     let record =
         Record { rollbacks: vec![rollback(); 10], quarantine: vec![quarantined(); 20], ..Record::default() };
-    assert_eq!(parse(Some(&write(&record))), Ok(record));
+    assert_eq!(parse(Some(&write(&record, None))), Ok(record));
 }
 
 #[test]
@@ -224,7 +254,7 @@ fn ten_quarantine_entries_are_worth_more_than_old_rollbacks_and_more_are_not() {
             .collect(),
         ..Record::default()
     };
-    let kept = parse(Some(&write(&record))).unwrap();
+    let kept = parse(Some(&write(&record, None))).unwrap();
     assert_eq!(kept.quarantine, record.quarantine[..10]);
     assert!((1..10).contains(&kept.rollbacks.len()), "{}", kept.rollbacks.len());
     assert_eq!(kept.rollbacks[0], record.rollbacks[0]);
@@ -250,11 +280,10 @@ fn nothing_that_a_record_can_hold_reaches_the_limit_and_the_newest_rollback_stay
             commit: Some(long.clone()),
             ..quarantined()
         };
-        let written = write(&Record {
-            rollbacks: vec![rollback; 10],
-            quarantine: vec![entry; 20],
-            ..Record::default()
-        });
+        let written = write(
+            &Record { rollbacks: vec![rollback; 10], quarantine: vec![entry; 20], ..Record::default() },
+            None,
+        );
         assert!(written.len() < LIMIT, "{}", written.len());
         let kept = parse(Some(&written)).unwrap();
         assert_eq!(kept.rollbacks.len(), 1);
@@ -270,18 +299,18 @@ fn a_split_that_does_not_fit_is_left_out_as_a_whole() {
         quarantine: Vec::new(),
         ..Record::default()
     };
-    let kept = parse(Some(&write(&record))).unwrap();
+    let kept = parse(Some(&write(&record, None))).unwrap();
     assert_eq!(kept.rollbacks, vec![Rollback { from: Vec::new(), ..rollback() }]);
 }
 
 #[test]
 fn that_people_know_of_a_waiting_revision_is_kept_and_an_older_record_says_nothing_of_it() {
     let record = Record { waiting: Some("k-back-00043-fix".to_owned()), ..Record::default() };
-    let text = write(&record);
+    let text = write(&record, None);
     assert!(text.contains(r#""waiting":"k-back-00043-fix""#), "{text}");
     assert_eq!(parse(Some(&text)), Ok(record));
     assert_eq!(parse(Some(r#"{"v":1,"rollbacks":[],"quarantine":[]}"#)), Ok(Record::default()));
-    assert!(!write(&Record::default()).contains("waiting"));
+    assert!(!write(&Record::default(), None).contains("waiting"));
 }
 
 #[test]
@@ -290,11 +319,12 @@ fn what_later_versions_added_is_written_only_where_it_says_something() {
         alerted: Some(at("2026-11-22T01:02:01Z")),
         moved: Some(at("2026-11-22T01:06:03Z")),
         latest: 80,
+        slow: false,
         why: Some("240 of 600 requests failed".to_owned()),
         ..rollback()
     };
     let record = Record { rollbacks: vec![full], quarantine: Vec::new(), ..Record::default() };
-    let text = write(&record);
+    let text = write(&record, None);
     for part in [
         r#""alerted":"2026-11-22T01:02:01Z","at":"2026-11-22T01:02:03Z","moved":"2026-11-22T01:06:03Z""#,
         r#""latest":80"#,
@@ -322,7 +352,7 @@ fn a_waiting_revision_gives_way_to_the_newest_rollback() {
         ..rollback()
     };
     let (rollbacks, waiting) = (vec![newest.clone()], Some(longest("\u{7}")));
-    let text = write(&Record { rollbacks, waiting, ..Record::default() });
+    let text = write(&Record { rollbacks, waiting, ..Record::default() }, None);
     assert!(text.len() < LIMIT, "{}", text.len());
     assert_eq!(parse(Some(&text)).unwrap().rollbacks, vec![newest]);
 }

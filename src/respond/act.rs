@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::{Case, Look, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
+use crate::domain::decide::axis_of;
 use crate::domain::decision::{Decision, Plan};
+use crate::domain::evidence::Axis;
 use crate::domain::policy::Mode;
 use crate::domain::record::{Phase, Quarantined, Rollback};
 use crate::domain::service::Service;
@@ -41,9 +43,9 @@ impl Runback {
         let record = record.with(rollback.clone(), bad, exists);
         let list = traffic::after(service, &plan.culprit.name, &plan.to);
         let deadline = (case.received.deadline() - TELL).min(Instant::now() + WRITE);
+        let record = record_json::write(&record, look.document.record.as_deref());
         self.memory.keep_story(&rollback.id, &look.decision, case.alert);
-        let written =
-            self.cloud_run.replace(&look.document, &list, &record_json::write(&record), deadline).await;
+        let written = self.cloud_run.replace(&look.document, &list, &record, deadline).await;
         Some((rollback, written))
     }
 
@@ -65,7 +67,7 @@ impl Runback {
             Phase::Restoring => traffic::restored(service, changed),
             _ => traffic::after(service, &changed.culprit, &changed.to()),
         };
-        let record = record_json::write(&record.with_changed(changed));
+        let record = record_json::write(&record.with_changed(changed), document.record.as_deref());
         self.cloud_run.replace(document, &list, &record, deadline.min(Instant::now() + WRITE)).await
     }
 
@@ -107,8 +109,9 @@ impl Runback {
             return Ok(());
         };
         let record = record.with_changed(&Rollback { phase: phase.clone(), ..entry.clone() });
+        let record = record_json::write(&record, document.record.as_deref());
         let traffic = &document.service.spec_traffic;
-        self.cloud_run.replace(document, traffic, &record_json::write(&record), deadline).await.map(|_| ())
+        self.cloud_run.replace(document, traffic, &record, deadline).await.map(|_| ())
     }
 }
 
@@ -131,6 +134,7 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
         culprit: plan.culprit.name.clone(),
         from: plan.from.clone(),
         latest: traffic::as_latest(service, &plan.culprit.name),
+        slow: axis_of(case.alert.signal) == Axis::Slowness,
         target: plan.target.name.clone(),
         step: plan.step,
         phase: Phase::Switching,

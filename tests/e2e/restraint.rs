@@ -174,8 +174,11 @@ async fn a_record_that_cannot_be_read_is_kept_byte_for_byte() {
         r#"{"v":2,"future":[1,2,3]}"#,
         r#"{ "v" : 1, "rollbacks": "none" }"#,
         r#"{"v":1,"rollbacks":[{"incident":7}],"quarantine":[]}"#,
+        r#"{"v":1,"replicas":3}"#,
         "not JSON at all",
         "[]",
+        "{}",
+        "null",
     ];
     for record in records {
         let (simulator, runback, alert) = a_world_with(k_back(0.4).record(record)).await;

@@ -45,6 +45,7 @@ fn moved_all() -> Scene {
             culprit: BAD.into(),
             from: vec![Share { revision: BAD.into(), percent: 100 }],
             latest: 0,
+            slow: false,
             target: GOOD.into(),
             step: 100,
             phase: Phase::Switching,

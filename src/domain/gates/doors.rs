@@ -8,7 +8,7 @@ use crate::domain::decide::{Case, Facts, Halt, Passage, Seen, Trail, Walked};
 use crate::domain::decision::{Outcome, Reason};
 use crate::domain::evidence::{Evidence, Verdict};
 use crate::domain::policy::{Mode, Policy, Rules};
-use crate::domain::record::{Phase, Record, Rollback};
+use crate::domain::record::{Phase, Record, Rollback, age};
 use crate::domain::service::{Service, ServiceName};
 use crate::domain::text;
 
@@ -168,7 +168,7 @@ pub(in crate::domain) fn new<'a>(facts: &Facts<'_>, rules: &Rules, seen: &Seen<'
     // An incident that began before the switch and names no revision is the outage that the switch was made for.
     let same_outage = newest.filter(|rollback| {
         let before = alert.started_at.is_some_and(|at| at <= rollback.at);
-        alert.revision().is_none() && before && now - rollback.at < text::delta(rules.cooldown)
+        alert.revision().is_none() && before && age(rollback.at, now) < text::delta(rules.cooldown)
     });
     let known = record.of_incident(&alert.incident).or(same_culprit).or(same_outage);
     let Some(rollback) = known else {

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
 use crate::domain::policy::{Mode, Rules, SchemaRule};
+use crate::domain::record::age;
 use crate::domain::service::Revision;
 use crate::domain::text;
 
@@ -20,7 +21,7 @@ pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
             );
             return Err(Halt::notify(Reason::Cooldown, detail));
         }
-        let ago = now - last.at;
+        let ago = age(last.at, now);
         if ago < text::delta(rules.cooldown) {
             let detail = format!(
                 "the last rollback ({} to {}) is {} old; the cooldown is {}",
@@ -32,7 +33,8 @@ pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
             return Err(Halt::notify(Reason::Cooldown, detail));
         }
     }
-    let today = record.rollbacks.iter().filter(|rollback| now - rollback.at < TimeDelta::hours(24)).count();
+    let today =
+        record.rollbacks.iter().filter(|rollback| age(rollback.at, now) < TimeDelta::hours(24)).count();
     let most = rules.max_rollbacks_per_day;
     let detail = format!("{today} of {most} automatic rollbacks in the last 24 h");
     if today >= usize::try_from(most).unwrap_or(usize::MAX) {

@@ -35,6 +35,7 @@ fn rollback() -> Rollback {
         culprit: "s-2".into(),
         from: vec![Share { revision: "s-2".into(), percent: 100 }],
         latest: 0,
+        slow: false,
         target: "s-1".into(),
         step: 100,
         phase: Phase::Told,

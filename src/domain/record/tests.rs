@@ -19,6 +19,7 @@ fn rollback(number: i64, culprit: &str) -> Rollback {
         culprit: culprit.into(),
         from: vec![share(culprit, 100)],
         latest: 0,
+        slow: false,
         target: "k41".into(),
         step: 100,
         phase: Phase::Switching,

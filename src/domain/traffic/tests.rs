@@ -313,6 +313,7 @@ fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<
         culprit: "k42".into(),
         from: from.iter().map(share).collect(),
         latest,
+        slow: false,
         target: "k41".into(),
         step: 100,
         phase: crate::domain::record::Phase::Restoring,

@@ -53,6 +53,7 @@ fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
         culprit: culprit.into(),
         from: vec![Share { revision: culprit.into(), percent: 100 }],
         latest: 0,
+        slow: false,
         target: target.into(),
         step: 100,
         phase: Phase::Told,

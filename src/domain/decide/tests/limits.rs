@@ -30,6 +30,7 @@ fn a_rollback_has_to_cool_down() {
         ("a second less than the cooldown", seconds(1_799), "notify cooldown at allowed"),
         ("exactly the cooldown", seconds(1_800), BACK),
         ("the clocks differ", seconds(-60), "notify cooldown at allowed"),
+        ("on record it is still to come: that clock was wrong", rolled_back(&[-DAY]), BACK),
         ("a longer cooldown", hours(rolled_back(&[119]), 2), "notify cooldown at allowed"),
         ("a longer cooldown is over", hours(rolled_back(&[120]), 2), BACK),
         ("no cooldown", hours(rolled_back(&[0]), 0), BACK),
@@ -51,6 +52,7 @@ fn a_day_has_so_many_rollbacks() {
         ),
         ("the third is a day old", rolled_back(&[day, 120, 60]), BACK),
         ("one of one", most(rolled_back(&[3 * HOUR]), 1), "notify budget_exhausted at allowed"),
+        ("what is still to come does not count", most(rolled_back(&[-2 * day]), 1), BACK),
         ("yesterday's does not count", most(rolled_back(&[2 * day]), 1), BACK),
         ("nine of ten", most(rolled_back(&[900, 800, 700, 600, 500, 400, 300, 200, 100]), 10), BACK),
         (

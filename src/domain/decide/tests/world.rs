@@ -206,6 +206,7 @@ impl World {
             culprit: culprit.into(),
             from: vec![Share { revision: culprit.into(), percent: 100 }],
             latest: 0,
+            slow: false,
             target: target.into(),
             step: 100,
             phase: Phase::Told,
