@@ -14,15 +14,19 @@ use tokio::time::Instant;
 
 use crate::clients::cloud_run::CloudRun;
 use crate::clients::google::Google;
+use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
+use crate::clients::probe::Prober;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
+use crate::clients::tokens::Tokens;
+use crate::clients::transport::{Network, SharedTransport};
 use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig, WatchArgs};
 use crate::domain::policy::{Mode, NotHelped, Strategy};
 use crate::domain::service::ServiceName;
 use crate::logging;
 use crate::release::release;
-use crate::respond::Runback;
+use crate::respond::{Clients, Runback};
 use crate::server::{BasicAuth, serve};
 use crate::watch::watch;
 
@@ -59,7 +63,7 @@ enum Command {
 
 /// Runs a command. Whatever stops it is one sentence on standard error, and exit status 2 when the input was bad.
 pub async fn run(cli: Cli) -> ExitCode {
-    // reqwest and gcp_auth share one TLS provider; with two in the binary it would have to be chosen anyway.
+    // reqwest brings no TLS provider of its own; gcp_auth brings this one.
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match cli.command {
         Command::Serve(arguments) => start(*arguments).await,
@@ -94,9 +98,10 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     let first_project = config.policy.services.keys().next().map(|name| name.project.clone());
     logging::init(log.project().or(first_project.as_deref()), log.filter()).map_err(bad)?;
 
-    let http = http_client().map_err(failed)?;
-    let google = google(&config.google, &http)?;
-    let (runback, webhook) = assemble(config.clone(), http, &google);
+    let transport = network()?;
+    let metadata = Metadata::of_this_machine().map_err(failed)?;
+    let google = google(&config.google, &transport, &metadata)?;
+    let (runback, webhook) = assemble(config.clone(), transport, metadata, &google);
     let stop = stop_signal().map_err(failed)?;
     let address = ("0.0.0.0", config.port);
     let listener = TcpListener::bind(address)
@@ -107,25 +112,34 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     serve(listener, Arc::new(runback), webhook, stop).await.map_err(failed)
 }
 
-fn http_client() -> Result<reqwest::Client, String> {
-    reqwest::Client::builder()
-        .connect_timeout(Duration::from_secs(2))
-        .user_agent(concat!("runback/", env!("CARGO_PKG_VERSION")))
-        // A redirect would carry a token or a Slack message to an address that nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| format!("no HTTP client: {error}"))
+fn network() -> Result<SharedTransport, Stopped> {
+    Ok(Arc::new(Network::new().map_err(failed)?))
 }
 
-fn google(config: &GoogleConfig, http: &reqwest::Client) -> Result<Google, Stopped> {
-    Google::new(http.clone(), config.credentials.as_deref()).map_err(bad)
+/// Google, spoken to as the configured key file's account, or else as whoever is signed in.
+fn google(
+    config: &GoogleConfig,
+    transport: &SharedTransport,
+    metadata: &Metadata,
+) -> Result<Google, Stopped> {
+    let tokens = match &config.credentials {
+        Some(path) => Tokens::of_key_file(transport.clone(), path).map_err(bad)?,
+        None => Tokens::by_default(transport.clone(), metadata.clone()),
+    };
+    Ok(Google::new(transport.clone(), tokens))
 }
 
-fn assemble(config: Config, http: reqwest::Client, google: &Google) -> (Runback, Option<BasicAuth>) {
+fn assemble(
+    config: Config,
+    transport: SharedTransport,
+    metadata: Metadata,
+    google: &Google,
+) -> (Runback, Option<BasicAuth>) {
+    let prober = Prober::new(transport.clone(), metadata.clone());
     let slack = config.slack.map(|slack| match slack {
-        SlackConfig::Webhook { url } => Slack::webhook(http, url.expose().to_owned()),
+        SlackConfig::Webhook { url } => Slack::webhook(transport, url.expose().to_owned()),
         SlackConfig::Bot { token, channel, api_url } => {
-            Slack::bot(http, &api_url, token.expose().to_owned(), channel)
+            Slack::bot(transport, &api_url, token.expose().to_owned(), channel)
         }
     });
     let account = config.google.account.clone();
@@ -137,7 +151,9 @@ fn assemble(config: Config, http: reqwest::Client, google: &Google) -> (Runback,
     let webhook = config
         .webhook
         .map(|login| BasicAuth { user: login.user, password: login.password.expose().to_owned() });
-    (Runback::new(config.policy, cloud_run, monitoring, slack, tasks, account), webhook)
+    let clients = Clients { cloud_run, monitoring, prober, metadata, slack, tasks };
+    let runback = Runback::new(config.policy, clients, account);
+    (runback, webhook)
 }
 
 /// What a person wants to know of a program that has just started.
@@ -201,8 +217,8 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<(), Stopped> {
     let config = google_args.check().map_err(bad)?;
-    let http = http_client().map_err(failed)?;
-    let cloud_run = CloudRun::new(google(&config, &http)?, &config.run_url);
+    let metadata = Metadata::of_this_machine().map_err(failed)?;
+    let cloud_run = CloudRun::new(google(&config, &network()?, &metadata)?, &config.run_url);
     let done =
         release(&cloud_run, name).await.map_err(|why| failed(format!("{name} is not released: {why}")))?;
     say(&done)
@@ -221,7 +237,7 @@ fn say(text: &str) -> Result<(), Stopped> {
 async fn watch_command(arguments: WatchArgs) -> Result<(), Stopped> {
     let service = arguments.service.clone();
     let config = arguments.check().map_err(bad)?;
-    let http = http_client().map_err(failed)?;
-    let done = watch(&http, &config, &service).await;
+    let metadata = Metadata::of_this_machine().map_err(failed)?;
+    let done = watch(&*network()?, &metadata, &config, &service).await;
     say(&done.map_err(|why| failed(format!("{service} is not watched: {why}")))?)
 }

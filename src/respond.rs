@@ -68,6 +68,22 @@ pub struct Runback {
     memory: Memory,
 }
 
+/// Whom Runback speaks to.
+pub struct Clients {
+    /// The services.
+    pub cloud_run: CloudRun,
+    /// Their requests.
+    pub monitoring: Monitoring,
+    /// Their health paths.
+    pub prober: Prober,
+    /// Who Runback is.
+    pub metadata: Metadata,
+    /// People; unset: the log is all there is.
+    pub slack: Option<Slack>,
+    /// The queue; unset: nothing happens later.
+    pub tasks: Option<Tasks>,
+}
+
 /// What became of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
@@ -140,19 +156,11 @@ struct Look {
 }
 
 impl Runback {
-    /// Puts the parts together.
+    /// Guards what the policy lists. `account` is Runback's own service account, where a key file names it.
     #[must_use]
-    pub fn new(
-        policy: Policy,
-        cloud_run: CloudRun,
-        monitoring: Monitoring,
-        slack: Option<Slack>,
-        tasks: Option<Tasks>,
-        account: Option<String>,
-    ) -> Self {
+    pub fn new(policy: Policy, clients: Clients, account: Option<String>) -> Self {
         let queues = policy.services.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
-        let (metadata, memory, telling) = (Metadata::default(), Memory::default(), Mutex::new(()));
-        let prober = Prober::new(metadata.clone());
+        let Clients { cloud_run, monitoring, prober, metadata, slack, tasks } = clients;
         Self {
             policy,
             cloud_run,
@@ -163,8 +171,8 @@ impl Runback {
             tasks,
             account,
             queues,
-            telling,
-            memory,
+            telling: Mutex::new(()),
+            memory: Memory::default(),
         }
     }
 

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Stopped, bad, failed, google, http_client, say};
+use super::{Stopped, bad, failed, google, network, say};
 use crate::answer::Answer;
 use crate::clients::cloud_run::CloudRun;
+use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
 use crate::config::GoogleArgs;
 use crate::domain::decision::{Decision, Outcome};
@@ -62,8 +63,8 @@ async fn live(arguments: JudgeArgs, policy: &Policy) -> Result<(), Stopped> {
     let message = message(arguments.alert.as_deref())?;
     let alert = Snapshot::of_message(&message, Received::now().at).map_err(bad)?;
     let config = arguments.google.check().map_err(bad)?;
-    let http = http_client().map_err(failed)?;
-    let google = google(&config, &http)?;
+    let metadata = Metadata::of_this_machine().map_err(failed)?;
+    let google = google(&config, &network()?, &metadata)?;
     let cloud_run = CloudRun::new(google.clone(), &config.run_url);
     let monitoring = Monitoring::new(google, &config.monitoring_url);
     let snapshot = alert.take(policy, &cloud_run, &monitoring).await.map_err(|error| match error {

@@ -67,7 +67,14 @@ impl CloudRun {
     /// See [`CallError`].
     pub async fn service(&self, name: &ServiceName, deadline: Instant) -> Result<ServiceDocument, CallError> {
         let url = self.url(name, &format!("services/{}", name.service))?;
-        let call = Call { method: Method::GET, url, body: None, permission: "run.services.get", deadline };
+        let call = Call {
+            method: Method::GET,
+            url,
+            body: None,
+            permission: "run.services.get",
+            repeatable: true,
+            deadline,
+        };
         ServiceDocument::parse(name, &self.google.call(call).await?)
     }
 
@@ -86,8 +93,14 @@ impl CloudRun {
             if !page.is_empty() {
                 url.query_pairs_mut().append_pair("continue", &page);
             }
-            let call =
-                Call { method: Method::GET, url, body: None, permission: "run.revisions.list", deadline };
+            let call = Call {
+                method: Method::GET,
+                url,
+                body: None,
+                permission: "run.revisions.list",
+                repeatable: true,
+                deadline,
+            };
             let list: RevisionList = read(&self.google.call(call).await?)?;
             revisions.extend(list.items.into_iter().filter_map(WireRevision::understood));
             page = list.metadata.next.unwrap_or_default();
@@ -136,8 +149,14 @@ impl CloudRun {
         let name = &read.service.name;
         let url = self.url(name, &format!("services/{}", name.service))?;
         let body = read.with(traffic, record)?;
-        let call =
-            Call { method: Method::PUT, url, body: Some(&body), permission: "run.services.update", deadline };
+        let call = Call {
+            method: Method::PUT,
+            url,
+            body: Some(&body),
+            permission: "run.services.update",
+            repeatable: false,
+            deadline,
+        };
         ServiceDocument::parse(name, &self.google.call(call).await?)
     }
 }

@@ -1,29 +1,28 @@
 //! What all calls to Google have in common: the bearer token, the deadline, the retries and the kinds of failure.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::BackoffBuilder;
-use gcp_auth::{
-    ConfigDefaultCredentials, CustomServiceAccount, GCloudAuthorizedUser, MetadataServiceAccount,
-    TokenProvider,
-};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
-use super::http::{retry_after, told};
-
-const SCOPES: &[&str] = &["https://www.googleapis.com/auth/cloud-platform"];
+use super::tokens::Tokens;
+use super::transport::{NoAnswer, Request, SharedTransport};
 
 /// One try of a read may take this long; then there is time for another within the call's deadline.
 const ONE_TRY: Duration = Duration::from_secs(2);
 
+/// So often a call is tried, whatever time is left: a server in trouble does not recover by being asked more.
+const MOST_TRIES: usize = 8;
+
 /// A call to Google that did not work, by what its caller has to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CallError {
+    /// There are no credentials to call with. A person has to sign in.
+    #[error("{0}")]
+    SignedOut(String),
     /// 401 or 403. Trying again at once does not help.
     #[error("{message}")]
     Denied {
@@ -47,29 +46,17 @@ pub enum CallError {
     Unavailable(String),
 }
 
-/// An HTTP client with credentials for Google's APIs.
+/// Calls Google's APIs, with credentials.
 #[derive(Clone)]
 pub struct Google {
-    http: reqwest::Client,
+    transport: SharedTransport,
     tokens: Arc<Tokens>,
-}
-
-struct Tokens {
-    provider: OnceCell<Arc<dyn TokenProvider>>,
-}
-
-/// The credentials that Google's libraries would use cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("GOOGLE_APPLICATION_CREDENTIALS: {path}: {why}")]
-pub struct CredentialsError {
-    path: PathBuf,
-    why: gcp_auth::Error,
 }
 
 /// One request. `permission` is what IAM asks for it, for the case that Google does not name it.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
-    /// HTTP method. Only `GET` is ever repeated.
+    /// HTTP method.
     pub method: Method,
     /// Where.
     pub url: Url,
@@ -77,119 +64,84 @@ pub struct Call<'a> {
     pub body: Option<&'a str>,
     /// The IAM permission that it needs.
     pub permission: &'static str,
+    /// Whether making it twice is the same as making it once. Only then it is ever repeated.
+    pub repeatable: bool,
     /// When its caller stops waiting.
     pub deadline: Instant,
 }
 
-/// What the environment offers besides a key file, which our own configuration names. As `gcp_auth::provider`, but that
-/// takes an empty `GOOGLE_APPLICATION_CREDENTIALS` for the name of a file.
-async fn from_environment() -> Result<Arc<dyn TokenProvider>, gcp_auth::Error> {
-    let of_user = match ConfigDefaultCredentials::new().await {
-        Ok(provider) => return Ok(Arc::new(provider)),
-        Err(error) => error,
-    };
-    let of_metadata = match MetadataServiceAccount::new().await {
-        Ok(provider) => return Ok(Arc::new(provider)),
-        Err(error) => error,
-    };
-    match GCloudAuthorizedUser::new().await {
-        Ok(provider) => Ok(Arc::new(provider)),
-        Err(of_gcloud) => {
-            Err(gcp_auth::Error::NoAuthMethod(Box::new(of_gcloud), Box::new(of_metadata), Box::new(of_user)))
-        }
-    }
-}
-
 impl Google {
-    /// With a service account key file, or else with what the environment offers (on Cloud Run: the metadata server).
-    ///
-    /// # Errors
-    /// When the key file cannot be used. Without one nothing is tried before the first token is wanted.
-    pub fn new(http: reqwest::Client, key_file: Option<&Path>) -> Result<Self, CredentialsError> {
-        let provider = OnceCell::new();
-        if let Some(path) = key_file {
-            let account = CustomServiceAccount::from_file(path)
-                .map_err(|why| CredentialsError { path: path.to_owned(), why })?;
-            let account: Arc<dyn TokenProvider> = Arc::new(account);
-            provider.set(account).ok();
-        }
-        Ok(Self { http, tokens: Arc::new(Tokens { provider }) })
+    /// Speaks through `transport`, as whom `tokens` says.
+    #[must_use]
+    pub fn new(transport: SharedTransport, tokens: Tokens) -> Self {
+        Self { transport, tokens: Arc::new(tokens) }
     }
 
     /// Fetches a token before it is needed.
     ///
     /// # Errors
-    /// [`CallError::Unavailable`] when none can be had in time.
+    /// As any call, see [`CallError`].
     pub async fn warm_up(&self, deadline: Instant) -> Result<(), CallError> {
-        self.bearer(deadline).await.map(|_| ())
+        self.tokens.bearer(deadline).await.map(|_| ())
     }
 
-    /// gcp_auth waits without end for a silent server, so every wait for it is bounded here.
-    async fn bearer(&self, deadline: Instant) -> Result<Arc<gcp_auth::Token>, CallError> {
-        let fetch = async {
-            let provider = self.tokens.provider.get_or_try_init(from_environment).await?;
-            provider.token(SCOPES).await
-        };
-        match timeout_at(deadline.min(Instant::now() + ONE_TRY), fetch).await {
-            Ok(Ok(token)) => Ok(token),
-            Ok(Err(error)) => Err(CallError::Unavailable(format!("no access token: {error}"))),
-            Err(_) => Err(CallError::Unavailable("no access token in time".into())),
-        }
-    }
-
-    /// Makes the call and gives the body of a successful answer. A `GET` is repeated on 429, 5xx and lost
-    /// connections, with growing and jittered pauses, until its deadline.
+    /// Makes the call and gives the body of a successful answer. A repeatable one is repeated on 429, 5xx and lost
+    /// connections, with growing and jittered pauses, until its deadline. A pause that Google asks for is kept where it is
+    /// the longer one.
     ///
     /// # Errors
     /// By kind, see [`CallError`].
     pub async fn call(&self, call: Call<'_>) -> Result<Vec<u8>, CallError> {
-        let repeatable = call.method == Method::GET;
         let mut pauses = backon::ExponentialBuilder::default()
             .with_min_delay(Duration::from_millis(80))
             .with_max_delay(Duration::from_secs(1))
-            .without_max_times()
+            .with_max_times(MOST_TRIES - 1)
             .with_jitter()
             .build();
         loop {
-            let (error, asked_pause) = match self.try_once(&call, repeatable).await {
+            let (error, asked) = match self.try_once(&call).await {
                 Ok(body) => return Ok(body),
                 Err(failure) => failure,
             };
-            let pause = asked_pause.or_else(|| pauses.next()).unwrap_or(Duration::from_secs(1));
-            let again = repeatable
-                && matches!(error, CallError::Unavailable(_))
-                && Instant::now().checked_add(pause).is_some_and(|then| then < call.deadline);
-            if !again {
+            let passes = call.repeatable && matches!(error, CallError::Unavailable(_));
+            let Some(pause) = pauses.next().filter(|_| passes) else { return Err(error) };
+            let pause = pause.max(asked.unwrap_or_default());
+            if Instant::now().checked_add(pause).is_none_or(|then| then >= call.deadline) {
                 return Err(error);
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
         }
     }
 
-    /// One try, with the pause that a failed answer's `Retry-After` asks for.
-    async fn try_once(
-        &self,
-        call: &Call<'_>,
-        repeatable: bool,
-    ) -> Result<Vec<u8>, (CallError, Option<Duration>)> {
-        let token = self.bearer(call.deadline).await.map_err(|error| (error, None))?;
-        let end = if repeatable { call.deadline.min(Instant::now() + ONE_TRY) } else { call.deadline };
-        let mut request =
-            self.http.request(call.method.clone(), call.url.clone()).bearer_auth(token.as_str());
+    /// One try, with the pause that a failed answer asks for.
+    async fn try_once(&self, call: &Call<'_>) -> Result<Vec<u8>, (CallError, Option<Duration>)> {
+        let end = if call.repeatable { call.deadline.min(Instant::now() + ONE_TRY) } else { call.deadline };
+        let token = self.tokens.bearer(end).await.map_err(|error| (error, None))?;
+        let mut request = Request::new(call.method.clone(), call.url.clone()).bearer(&token);
         if let Some(body) = call.body {
-            request = request.header("Content-Type", "application/json; charset=utf-8").body(body.to_owned());
+            request = request.json(body);
         }
-        let exchange = async {
-            let answer = request.send().await?;
-            let (status, pause) = (answer.status(), retry_after(&answer));
-            Ok::<_, reqwest::Error>((status, pause, answer.bytes().await?.to_vec()))
-        };
-        let (status, pause, body) = match timeout_at(end, exchange).await {
+        let answer = match timeout_at(end, self.transport.exchange(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err((CallError::Unavailable(told(error)), None)),
+            Ok(Err(error)) => return Err((no_answer(error), None)),
             Err(_) => return Err((CallError::Unavailable("no answer in time".into()), None)),
         };
-        if status.is_success() { Ok(body) } else { Err((failure(status, &body, call.permission), pause)) }
+        if answer.status.is_success() {
+            return Ok(answer.body);
+        }
+        if answer.status == StatusCode::UNAUTHORIZED {
+            self.tokens.forget(&token).await;
+        }
+        let pause = answer.retry_after();
+        Err((failure(answer.status, &answer.body, call.permission), pause))
+    }
+}
+
+/// An exchange that came to nothing.
+pub(super) fn no_answer(error: NoAnswer) -> CallError {
+    match error {
+        NoAnswer::Unsendable(why) => CallError::Rejected(why),
+        NoAnswer::Lost(_) | NoAnswer::TooLong(_) => CallError::Unavailable(error.to_string()),
     }
 }
 
@@ -255,6 +207,7 @@ mod tests {
             CallError::Conflict(_) => "conflict".into(),
             CallError::Rejected(_) => "rejected".into(),
             CallError::Unavailable(_) => "unavailable".into(),
+            CallError::SignedOut(_) => "signed out".into(),
         };
         let named =
             body("PERMISSION_DENIED", "Permission 'iam.serviceaccounts.actAs' denied on service account x");

@@ -1,6 +1,8 @@
 //! Everything that can fail: what leaves the process over the network.
 
-mod http;
+pub mod transport;
+
+pub mod tokens;
 
 pub mod google;
 

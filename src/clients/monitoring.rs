@@ -107,7 +107,14 @@ impl Monitoring {
         }
         loop {
             let url = self.url(name, axis, tier, &page)?;
-            let call = Call { method: Method::GET, url, body: None, permission: PERMISSION, deadline };
+            let call = Call {
+                method: Method::GET,
+                url,
+                body: None,
+                permission: PERMISSION,
+                repeatable: true,
+                deadline,
+            };
             let body = self.google.call(call).await?;
             let list: List = serde_json::from_slice(&body)
                 .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;

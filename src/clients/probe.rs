@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::redirect::Policy;
+use reqwest::header::{HeaderName, USER_AGENT};
+use reqwest::{Method, Url};
 use tokio::time::{Instant, timeout_at};
 
 use super::metadata::Metadata;
+use super::transport::{Request, SharedTransport};
 use crate::domain::evidence::Axis;
 use crate::domain::probe::{Outcome, Wish};
 
@@ -24,8 +25,7 @@ const ROUNDS: usize = 2;
 
 /// Asks health paths.
 pub struct Prober {
-    /// A sentence where no client could be made.
-    http: Result<reqwest::Client, String>,
+    transport: SharedTransport,
     metadata: Metadata,
 }
 
@@ -42,32 +42,22 @@ enum Reply {
 impl Prober {
     /// Identity tokens come from `metadata`.
     #[must_use]
-    pub fn new(metadata: Metadata) -> Self {
-        let marks = [(HeaderName::from_static("x-runback-probe"), HeaderValue::from_static("1"))];
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("runback-probe/", env!("CARGO_PKG_VERSION")))
-            .default_headers(HeaderMap::from_iter(marks))
-            // A redirect is an answer; where it leads is not the revision.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| error.to_string());
-        Self { http, metadata }
+    pub fn new(transport: SharedTransport, metadata: Metadata) -> Self {
+        Self { transport, metadata }
     }
 
     /// Probes the revision that a tag's URL leads to.
     pub async fn probe(&self, wish: &Wish, url: &str, deadline: Instant) -> Outcome {
-        let http = match &self.http {
-            Ok(http) => http,
-            Err(why) => return Outcome::Inconclusive(format!("was not probed: no HTTP client: {why}")),
+        let Ok(url) = Url::parse(&format!("{}{}", url.trim_end_matches('/'), wish.path)) else {
+            return Outcome::Inconclusive("was not probed: its address is no URL".into());
         };
-        let url = format!("{}{}", url.trim_end_matches('/'), wish.path);
         let end = deadline.min(Instant::now() + ALL);
         let mut token = None;
-        let mut warming = ask(http, &url, None, end, end).await;
+        let mut warming = self.ask(&url, None, end, end).await;
         if let Reply::Status(401 | 403, _) = warming {
-            token = self.identity(&wish.audience, end).await;
+            token = self.metadata.identity(&wish.audience, end).await;
             if token.is_some() {
-                warming = ask(http, &url, token.as_ref(), end, end).await;
+                warming = self.ask(&url, token.as_deref(), end, end).await;
             }
         }
         // A cold start that takes longer than the patience here is no illness.
@@ -77,7 +67,7 @@ impl Prober {
         let visitor = || async {
             let mut replies = Vec::new();
             for _ in 0..ROUNDS {
-                replies.push(ask(http, &url, token.as_ref(), Instant::now() + EACH, end).await);
+                replies.push(self.ask(&url, token.as_deref(), Instant::now() + EACH, end).await);
             }
             replies
         };
@@ -85,43 +75,23 @@ impl Prober {
         summed_up(&a.into_iter().chain(b).chain(c).chain(d).collect::<Vec<_>>(), wish)
     }
 
-    /// An identity token for a private service.
-    async fn identity(&self, audience: &str, end: Instant) -> Option<HeaderValue> {
-        let token = self.metadata.identity(audience, end).await?;
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+    /// One request, until its answer's head is there: a health path has no body worth waiting for.
+    async fn ask(&self, url: &Url, token: Option<&str>, limit: Instant, end: Instant) -> Reply {
+        let mut request = Request::new(Method::GET, url.clone())
+            .header(USER_AGENT, concat!("runback-probe/", env!("CARGO_PKG_VERSION")))
+            .header(HeaderName::from_static("x-runback-probe"), "1")
+            .reads_at_most(0);
+        if let Some(token) = token {
+            request = request.bearer(token);
+        }
+        let began = Instant::now();
+        match timeout_at(limit.min(end), self.transport.exchange(request)).await {
+            Ok(Ok(answer)) => Reply::Status(answer.status.as_u16(), began.elapsed()),
+            Ok(Err(error)) => Reply::Unreachable(error.cause()),
+            Err(_) if limit < end => Reply::Silence,
+            Err(_) => Reply::Cut,
+        }
     }
-}
-
-/// One request, until its answer's head is there: a health path has no body worth waiting for.
-async fn ask(
-    http: &reqwest::Client,
-    url: &str,
-    token: Option<&HeaderValue>,
-    limit: Instant,
-    end: Instant,
-) -> Reply {
-    let mut request = http.get(url);
-    if let Some(token) = token {
-        request = request.header(AUTHORIZATION, token.clone());
-    }
-    let began = Instant::now();
-    match timeout_at(limit.min(end), request.send()).await {
-        Ok(Ok(answer)) => Reply::Status(answer.status().as_u16(), began.elapsed()),
-        Ok(Err(error)) => Reply::Unreachable(reason(&error.without_url())),
-        Err(_) if limit < end => Reply::Silence,
-        Err(_) => Reply::Cut,
-    }
-}
-
-/// The innermost cause: "Connection refused" and the like.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost.to_string()
 }
 
 fn summed_up(replies: &[Reply], wish: &Wish) -> Outcome {

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::http::told;
 use super::metadata::Metadata;
+use super::transport::{Request, Transport};
 use crate::domain::service::ServiceName;
 
 /// Longer than Runback takes for an answer.
@@ -42,35 +42,42 @@ struct Refusal {
 /// # Errors
 /// With a sentence, when it does not answer or refuses.
 pub async fn watch(
-    http: &Client,
+    transport: &dyn Transport,
+    metadata: &Metadata,
     url: &str,
     token: Option<&str>,
     service: &ServiceName,
 ) -> Result<(String, String), String> {
     let token = match token {
         Some(token) => Some(token.to_owned()),
-        None => Metadata::default().identity(url, Instant::now() + PATIENCE).await,
+        None => metadata.identity(url, Instant::now() + PATIENCE).await,
     };
+    let target = Url::parse(&format!("{url}/watch")).map_err(|error| format!("{url} is no URL: {error}"))?;
+    let mut request =
+        Request::new(Method::POST, target).json(json!({"service": service.to_string()}).to_string());
+    if let Some(token) = &token {
+        request = request.bearer(token);
+    }
     let mut last = String::new();
     for tried in 0..TRIES {
         if tried > 0 {
             sleep(PAUSE).await;
         }
-        let mut request = http.post(format!("{url}/watch")).timeout(PATIENCE);
-        if let Some(token) = &token {
-            request = request.bearer_auth(token);
-        }
-        let response = match request.json(&json!({"service": service.to_string()})).send().await {
-            Ok(response) => response,
-            Err(error) => {
-                last = told(error);
+        let response = match timeout(PATIENCE, transport.exchange(request.clone())).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                last = error.to_string();
+                continue;
+            }
+            Err(_) => {
+                last = "no answer in time".into();
                 continue;
             }
         };
-        match response.status() {
+        match response.status {
             StatusCode::OK => {
-                let answer: Answer =
-                    response.json().await.map_err(|_| format!("what answers at {url} is no Runback"))?;
+                let answer: Answer = serde_json::from_slice(&response.body)
+                    .map_err(|_| format!("what answers at {url} is no Runback"))?;
                 // Of a watch that nothing was touched says itself; what is watched, or why not, does not.
                 let why = answer.gates.last().map_or("", |gate| gate.detail.as_str());
                 let words = format!("{}: {why}", answer.reason);
@@ -79,11 +86,12 @@ pub async fn watch(
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(format!(
                     "HTTP {}: an identity token of an account with roles/run.invoker on Runback is needed",
-                    response.status().as_u16()
+                    response.status.as_u16()
                 ));
             }
             status if status.is_server_error() => {
-                let why = response.json::<Refusal>().await.map_or(String::new(), |refusal| refusal.error);
+                let refusal = serde_json::from_slice::<Refusal>(&response.body);
+                let why = refusal.map_or(String::new(), |refusal| refusal.error);
                 last = format!("HTTP {} {why}", status.as_u16()).trim_end().to_owned();
             }
             status => return Err(format!("HTTP {}", status.as_u16())),

@@ -6,12 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::http::{retry_after, told};
+use super::transport::{Answer, NoAnswer, Request, SharedTransport};
 use crate::domain::text;
 use crate::notice::Message;
 
@@ -19,7 +19,7 @@ use crate::notice::Message;
 const TRY: Duration = Duration::from_secs(4);
 
 /// An answer is never longer than this.
-const ANSWER: usize = 256 * 1024;
+const ANSWER_LIMIT: usize = 256 * 1024;
 
 /// Errors of the bot API that pass.
 const PASSING: [&str; 6] = [
@@ -34,7 +34,7 @@ const PASSING: [&str; 6] = [
 /// Where messages are posted.
 #[derive(Clone)]
 pub struct Slack {
-    http: Client,
+    transport: SharedTransport,
     door: Door,
 }
 
@@ -86,15 +86,15 @@ enum Failure {
 impl Slack {
     /// Posts by an incoming webhook.
     #[must_use]
-    pub fn webhook(http: Client, url: String) -> Self {
-        Self { http, door: Door::Webhook { url } }
+    pub fn webhook(transport: SharedTransport, url: String) -> Self {
+        Self { transport, door: Door::Webhook { url } }
     }
 
     /// Posts to a channel as a bot. `api_url` is `https://slack.com/api`, or a fake's.
     #[must_use]
-    pub fn bot(http: Client, api_url: &str, token: String, channel: String) -> Self {
+    pub fn bot(transport: SharedTransport, api_url: &str, token: String, channel: String) -> Self {
         let url = api_url.trim_end_matches('/').to_owned();
-        Self { http, door: Door::Bot { url, token, channel } }
+        Self { transport, door: Door::Bot { url, token, channel } }
     }
 
     /// Posts a message, and tries again what may pass, until the deadline.
@@ -166,10 +166,10 @@ impl Slack {
             "unfurl_links": false,
             "unfurl_media": false,
         });
-        let request = match &self.door {
+        let (url, token) = match &self.door {
             Door::Webhook { url } => {
                 body["blocks"] = json!(message.complete());
-                self.http.post(url)
+                (url.clone(), None)
             }
             Door::Bot { url, token, channel } => {
                 // The thread of a message that is one gets all of it; of a new one the details follow.
@@ -194,22 +194,25 @@ impl Slack {
                         "chat.update"
                     }
                 };
-                self.http.post(format!("{url}/{method}")).bearer_auth(token)
+                (format!("{url}/{method}"), Some(token))
             }
         };
-        let response = request.json(&body).send().await.map_err(lost)?;
-        let status = response.status();
+        // The parser's error may show the address.
+        let url = Url::parse(&url).map_err(|_| Failure::Final("its address is no URL".into()))?;
+        let mut request = Request::new(Method::POST, url).json(body.to_string()).reads_at_most(ANSWER_LIMIT);
+        if let Some(token) = token {
+            request = request.bearer(token);
+        }
+        let answer = self.transport.exchange(request).await?;
+        let status = answer.status;
         if status.is_success() {
             return match self.door {
                 Door::Webhook { .. } => Ok(Posted { thread: None }),
-                Door::Bot { .. } => verdict(response).await,
+                Door::Bot { .. } => verdict(&answer),
             };
         }
-        let retry_after = retry_after(&response);
-        let why = match read(response).await {
-            Ok(answer) => described(status, &String::from_utf8_lossy(&answer)),
-            Err(_) => described(status, ""),
-        };
+        let retry_after = answer.retry_after();
+        let why = described(status, &String::from_utf8_lossy(&answer.body));
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Err(Failure::Passing { why, retry_after })
@@ -226,17 +229,16 @@ fn channel_and_ts<'a>(thread: &'a str, ours: &'a str) -> (&'a str, &'a str) {
 }
 
 /// The bot API answers errors with status 200.
-async fn verdict(response: Response) -> Result<Posted, Failure> {
+fn verdict(answer: &Answer) -> Result<Posted, Failure> {
     #[derive(Deserialize)]
-    struct Answer {
+    struct Verdict {
         ok: bool,
         error: Option<String>,
         ts: Option<String>,
         channel: Option<String>,
     }
-    let status = response.status();
-    let retry_after = retry_after(&response);
-    let Ok(answer) = serde_json::from_slice::<Answer>(&read(response).await?) else {
+    let (status, retry_after) = (answer.status, answer.retry_after());
+    let Ok(answer) = serde_json::from_slice::<Verdict>(&answer.body) else {
         return Err(Failure::Passing { why: format!("{status} without Slack's JSON"), retry_after });
     };
     if answer.ok {
@@ -251,23 +253,14 @@ async fn verdict(response: Response) -> Result<Posted, Failure> {
     Err(Failure::Final(why))
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
-    let mut answer = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
-        answer.extend_from_slice(&chunk);
-        if answer.len() > ANSWER {
-            return Err(Failure::Final("an endless answer".to_owned()));
+impl From<NoAnswer> for Failure {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Lost(why) => Self::Passing { why, retry_after: None },
+            // What cannot be sent, or is answered without end, is so the next time too.
+            NoAnswer::Unsendable(_) | NoAnswer::TooLong(_) => Self::Final(error.to_string()),
         }
     }
-    Ok(answer)
-}
-
-/// A connection that failed; without the address, which may be the secret.
-fn lost(error: reqwest::Error) -> Failure {
-    // What cannot even be sent will not be sent by trying again.
-    let finally = error.is_builder();
-    let why = told(error);
-    if finally { Failure::Final(why) } else { Failure::Passing { why, retry_after: None } }
 }
 
 fn described(status: StatusCode, answer: &str) -> String {

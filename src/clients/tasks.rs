@@ -2,19 +2,15 @@
 //!
 //! A task's name can be used once, for about an hour after the task is gone; creating it twice is a no-op.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use reqwest::{Method, Url};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google};
-
-/// One try to create a task may take this long: whoever plans a step needs time for what to do without it.
-const ONE_TRY: Duration = Duration::from_secs(1);
 
 /// A queue, and how its tasks reach us.
 #[derive(Clone)]
@@ -24,6 +20,13 @@ pub struct Tasks {
     queue: String,
     callback: String,
     service_account: String,
+}
+
+/// A task, as `tasks.get` shows it.
+#[derive(Default, Deserialize)]
+struct Named {
+    #[serde(default)]
+    name: String,
 }
 
 impl Tasks {
@@ -44,27 +47,12 @@ impl Tasks {
         Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))
     }
 
-    /// Creates a task that posts `body` at `due` (`cloudtasks.tasks.create`). One that exists stays as it is, so a try
-    /// whose answer is lost is followed by a second one.
+    /// Creates a task that posts `body` at `due` (`cloudtasks.tasks.create`). One that exists stays as it is, so it is tried
+    /// again until the deadline.
     ///
     /// # Errors
     /// See [`CallError`].
     pub async fn create(
-        &self,
-        id: &str,
-        body: &str,
-        due: DateTime<Utc>,
-        deadline: Instant,
-    ) -> Result<(), CallError> {
-        match self.create_once(id, body, due, deadline.min(Instant::now() + ONE_TRY)).await {
-            Err(CallError::Unavailable(_)) => {
-                self.create_once(id, body, due, deadline.min(Instant::now() + ONE_TRY)).await
-            }
-            result => result,
-        }
-    }
-
-    async fn create_once(
         &self,
         id: &str,
         body: &str,
@@ -84,7 +72,14 @@ impl Tasks {
         }})
         .to_string();
         let permission = "cloudtasks.tasks.create";
-        let call = Call { method: Method::POST, url: self.url("")?, body: Some(&task), permission, deadline };
+        let call = Call {
+            method: Method::POST,
+            url: self.url("")?,
+            body: Some(&task),
+            permission,
+            repeatable: true,
+            deadline,
+        };
         match self.google.call(call).await {
             Ok(_) => Ok(()),
             Err(CallError::Rejected(message)) if message.starts_with("HTTP 409") => Ok(()),
@@ -98,10 +93,19 @@ impl Tasks {
     /// See [`CallError`].
     pub async fn exists(&self, id: &str, deadline: Instant) -> Result<bool, CallError> {
         let url = self.url(&format!("/{id}"))?;
-        let call =
-            Call { method: Method::GET, url, body: None, permission: "cloudtasks.tasks.get", deadline };
+        let call = Call {
+            method: Method::GET,
+            url,
+            body: None,
+            permission: "cloudtasks.tasks.get",
+            repeatable: true,
+            deadline,
+        };
         match self.google.call(call).await {
-            Ok(_) => Ok(true),
+            Ok(body) => {
+                let task: Named = serde_json::from_slice(&body).unwrap_or_default();
+                Ok(task.name.rsplit('/').next() == Some(id))
+            }
             Err(CallError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
         }

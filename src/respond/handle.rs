@@ -115,7 +115,7 @@ impl Runback {
                     let url = look.document.service.url.clone();
                     return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
                 }
-                Err(denied @ CallError::Denied { .. }) => return Err(denied),
+                Err(error @ (CallError::Denied { .. } | CallError::SignedOut(_))) => return Err(error),
             }
             if Instant::now() + TELL >= deadline {
                 break;

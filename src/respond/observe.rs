@@ -22,6 +22,12 @@ use crate::record_json;
 /// Between two looks at a write that takes long to arrive.
 const WATCH_AGAIN: Duration = Duration::from_secs(15);
 
+/// Moving everything at once, where the queue does not take the next step.
+const WITHOUT_QUEUE: Duration = Duration::from_secs(3);
+
+/// The queue gets at least this long.
+const ASK_QUEUE: Duration = Duration::from_millis(500);
+
 /// A write that is to be seen, told of and continued.
 pub(super) struct Course<'a> {
     /// What led to it, as far as it is known.
@@ -92,8 +98,13 @@ impl Runback {
                 None if rollback.step < steps::ALL => {}
                 // Should nobody know how it ended, the task tells.
                 _ => {
-                    self.plan_check(case, &course, known, deadline).await;
-                    return Followed::Done(known);
+                    let comes_back = self.plan_check(case, &course, known, deadline).await;
+                    return match comes_back {
+                        Err(why) if !known => Followed::Again(format!(
+                            "Slack could not be told, and the queue takes no task: {why}"
+                        )),
+                        _ => Followed::Done(known),
+                    };
                 }
             }
             let Err(why) = self.plan_step(case, &course, known, deadline).await else {
@@ -233,7 +244,8 @@ impl Runback {
         }
     }
 
-    /// Plans the next step. Refused twice, it does not come.
+    /// Plans the next step. A queue that takes it only after a while is asked again, as long as there is time to move
+    /// everything without it.
     async fn plan_step(
         &self,
         case: &Case<'_>,
@@ -247,12 +259,23 @@ impl Runback {
         let axis = axis_of(case.alert.signal);
         let body = Task::step(&document.service.name, rollback, axis, percent, told, thread.clone()).body();
         let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
-        tasks.create(&name, &body, due, deadline).await
+        let until = (deadline - WITHOUT_QUEUE).max(Instant::now() + ASK_QUEUE);
+        tasks.create(&name, &body, due, until).await
     }
 
     /// Plans the look after everything has moved. That it is planned under its first name also says that people were
     /// told. Without a queue the record has to say so itself.
-    async fn plan_check(&self, case: &Case<'_>, course: &Course<'_>, told: bool, deadline: Instant) {
+    ///
+    /// # Errors
+    /// When the queue does not take the task. People hear of that.
+    async fn plan_check(
+        &self,
+        case: &Case<'_>,
+        course: &Course<'_>,
+        told: bool,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        let mut planned = Ok(());
         let Course { rollback, document, thread, .. } = course;
         let service = &document.service.name;
         if let Some(tasks) = &self.tasks {
@@ -260,18 +283,20 @@ impl Runback {
             let body = Task::check(service, rollback, axis, 1, told, thread.clone()).body();
             let name = check_task(rollback, u32::from(told));
             match tasks.create(&name, &body, rollback.last_write() + FIRST_LOOK, deadline).await {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, rollback = rollback.id, "the rollback stands, but no later check is planned");
                     let text = || notice::no_look_ahead(service, rollback, &error.to_string());
                     let news = (rollback.id.as_str(), "no check");
                     self.tell_once(news, text, thread.as_deref(), deadline).await;
+                    planned = Err(error);
                 }
             }
         }
         if told && let Err(error) = self.record_phase(document, rollback, Phase::Told, deadline).await {
             tracing::warn!(%error, rollback = rollback.id, "that people were told cannot be recorded");
         }
+        planned
     }
 
     /// Plans to look at a write again that takes long to arrive.

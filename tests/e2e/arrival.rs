@@ -150,8 +150,9 @@ async fn where_the_queue_refuses_the_look_the_message_comes_again() {
     let mut service = k_back(0.4);
     service.reconcile = Reconcile::Never;
     let (simulator, runback, alert) = a_world_with(service).await;
-    simulator.at("tasks.create").times(2).fails(503);
+    simulator.at("tasks.create").always().fails(503);
     assert_eq!(runback.deliver(&alert).await.status, 503);
+    simulator.repair();
     simulator.change(SERVICE, |service| service.catch_up());
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_contains(&one_story(&simulator), &["rolled back", BAD, GOOD]);

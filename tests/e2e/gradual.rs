@@ -128,9 +128,9 @@ async fn a_queue_that_refuses_the_next_step_leaves_no_rollback_half_way() {
 }
 
 #[tokio::test]
-async fn a_queue_that_fails_once_is_asked_again() {
+async fn a_queue_that_fails_for_a_moment_is_asked_again() {
     let (simulator, runback, alert) = under_policy(busy(), policy()).await;
-    simulator.at("tasks.create").fails(503);
+    simulator.at("tasks.create").times(4).fails(503);
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_eq!((tasks(&simulator), moves(&simulator)), (vec!["step-50".to_owned()], 1));
     runback.finish().await;

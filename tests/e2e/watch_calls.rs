@@ -36,8 +36,9 @@ async fn a_queue_that_is_down_is_asked_again_and_one_that_refuses_is_not() {
     let (simulator, runback) = guarding([healthy()]).await;
     deploy(&simulator, 0.4);
     let event = audit_event(&simulator, SERVICE, Api::V1);
-    simulator.at("tasks.create").times(2).fails(503);
+    simulator.at("tasks.create").always().fails(503);
     assert_eq!(runback.send(&event).await.status, 503);
+    simulator.repair();
     simulator.at("tasks.create").denies("cloudtasks.tasks.create");
     runback.send(&event).await.is(200, "ignore", "nothing_to_watch");
     assert!(runback.said().contains("cloudtasks.tasks.create"));

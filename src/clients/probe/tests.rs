@@ -33,13 +33,18 @@ async fn answer(State(revision): State<Revision>, request: Request) -> Response 
             && parts.uri.query() == Some("audience=https%3A%2F%2Fk-back.run.app");
         return if known { "a-token\n".into_response() } else { StatusCode::BAD_REQUEST.into_response() };
     }
-    let authorization = parts.headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap());
+    let authorization = parts.headers.get("authorization").map(|value| value.to_str().unwrap());
     if revision.wants.is_some() && authorization != revision.wants {
         return StatusCode::FORBIDDEN.into_response();
     }
     let (status, time) = (revision.script)(number);
     tokio::time::sleep(time).await;
     StatusCode::from_u16(status).unwrap().into_response()
+}
+
+fn network() -> SharedTransport {
+    rustls::crypto::ring::default_provider().install_default().ok();
+    Arc::new(crate::clients::transport::Network::new().unwrap())
 }
 
 fn wish(axis: Axis) -> Wish {
@@ -62,7 +67,7 @@ async fn probed_with(script: Script, axis: Axis, wants: Option<&'static str>) ->
     let router = Router::new().fallback(answer).with_state(revision);
     tokio::spawn(async move { axum::serve(listener, router).await });
     // The same server plays the metadata server.
-    let prober = Prober::new(Metadata::at(url.trim_end_matches('/')));
+    let prober = Prober::new(network(), Metadata::at(network(), url.trim_end_matches('/')));
     let outcome = prober.probe(&wish(axis), &url, Instant::now() + Duration::from_secs(10)).await;
     let asked = asked.lock().unwrap().drain(..).collect();
     (outcome, asked)
@@ -140,7 +145,7 @@ async fn whoever_keeps_the_probes_out_says_nothing_about_health() {
     let (private, _) = probed_with(|_| (200, AT_ONCE), Axis::Errors, Some("Bearer another")).await;
     assert_inconclusive(private, "roles/run.invoker");
     rustls::crypto::ring::default_provider().install_default().ok();
-    let nobody = Prober::new(Metadata::default());
+    let nobody = Prober::new(network(), Metadata::by(network()));
     let end = Instant::now() + Duration::from_secs(10);
     assert_inconclusive(nobody.probe(&wish(Axis::Errors), "http://127.0.0.1:1", end).await, "reached");
     let end = Instant::now() + Duration::from_secs(10);
@@ -164,8 +169,8 @@ async fn the_metadata_server_says_who_we_are_and_off_google_cloud_nobody_does() 
     let base = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().route(path, axum::routing::get(handler));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    let known = Metadata::at(&base);
+    let known = Metadata::at(network(), &base);
     assert_eq!(known.account(soon()).await.as_deref(), Some("runback@demo-project.iam.gserviceaccount.com"));
     assert_eq!(known.identity("https://k-back.run.app", soon()).await, None, "404 is no token");
-    assert_eq!(Metadata::at("http://127.0.0.1:9").account(soon()).await, None);
+    assert_eq!(Metadata::at(network(), "http://127.0.0.1:9").account(soon()).await, None);
 }

@@ -51,10 +51,10 @@ async fn answer(State(fake): State<Fake>, headers: HeaderMap, body: String) -> R
     response
 }
 
-fn client() -> Client {
+fn client() -> SharedTransport {
     // Another test may have been first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::new()
+    Arc::new(crate::clients::transport::Network::new().unwrap())
 }
 
 fn webhook(base: &str) -> Slack {
