@@ -104,6 +104,8 @@ struct WireRecord {
     quarantine: Vec<WireQuarantined>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<String>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -181,7 +183,12 @@ impl WireRecord {
         let rollbacks: Result<_, _> = self.rollbacks.into_iter().map(WireRollback::into_domain).collect();
         let quarantine: Result<_, _> =
             self.quarantine.into_iter().map(WireQuarantined::into_domain).collect();
-        Ok(Record { rollbacks: rollbacks?, quarantine: quarantine?, waiting: self.waiting })
+        Ok(Record {
+            rollbacks: rollbacks?,
+            quarantine: quarantine?,
+            waiting: self.waiting,
+            closed: self.closed,
+        })
     }
 
     fn from_domain(record: &Record) -> Self {
@@ -190,6 +197,7 @@ impl WireRecord {
             rollbacks: record.rollbacks.iter().map(WireRollback::from_domain).collect(),
             quarantine: record.quarantine.iter().map(WireQuarantined::from_domain).collect(),
             waiting: record.waiting.as_deref().map(cut),
+            closed: record.closed.iter().map(|incident| cut(incident)).collect(),
             unknown: Map::new(),
         }
     }
@@ -215,9 +223,13 @@ impl WireRecord {
         serde_json::to_string(self).expect("texts and numbers in structs always become JSON")
     }
 
-    /// Gives up what is missed least. False when there is nothing left to give up.
+    /// Gives up what is missed least: closed incidents first, since late messages about them are rare. False when there is
+    /// nothing left to give up.
     fn shrink(&mut self) -> bool {
         // What older rollbacks rest on and came from is only for people; that they were made counts for the day's budget.
+        if self.closed.pop().is_some() {
+            return true;
+        }
         let mut older = self.rollbacks.iter_mut().skip(1).rev();
         let spare = |rollback: &&mut WireRollback| {
             rollback.why.is_some() || !rollback.from.is_empty() || !rollback.unknown.is_empty()

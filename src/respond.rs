@@ -26,13 +26,16 @@ use crate::clients::monitoring::Monitoring;
 use crate::clients::probe::Prober;
 use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
+use crate::domain::alert::IncidentState;
 use crate::domain::alert::{Alert, Content, Delivery};
-use crate::domain::decide::{Answer, Facts, History, Seen, decide};
+use crate::domain::decide::{Answer, Facts, History, Round, Seen, decide};
 use crate::domain::decision::{Decision, Reason};
+use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
 use crate::domain::record::Record;
 use crate::domain::service::{Revision, ServiceName};
+use look::Reading;
 use memory::Memory;
 
 /// Eventarc waits 10 seconds for the answer and then delivers again in parallel; the answer is out before that.
@@ -61,8 +64,8 @@ pub struct Runback {
     tasks: Option<Tasks>,
     /// Runback's own service account, where a key file names it.
     account: Option<String>,
-    /// Alerts on one service queue rather than race.
-    queues: BTreeMap<ServiceName, Mutex<()>>,
+    /// Alerts on one service queue rather than race, and share what was read meanwhile.
+    queues: BTreeMap<ServiceName, Mutex<Reading>>,
     /// Held while people are told of a deploy that waits behind a pin, until that is recorded.
     telling: Mutex<()>,
     memory: Memory,
@@ -126,10 +129,7 @@ struct Case<'a> {
     alert: &'a Alert,
     published_at: Option<DateTime<Utc>>,
     received: Received,
-    /// Whether a warning's patience is over.
-    deadline_passed: bool,
-    /// Whether this is an alert's second judgement; there is no third.
-    second_look: bool,
+    round: Round,
     /// While a deploy is watched: the reasons that people have been told of.
     watch: Option<&'a [String]>,
 }
@@ -137,13 +137,12 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     /// One that comes up for the first time.
     fn new(alert: &'a Alert, received: Received) -> Self {
-        let (deadline_passed, second_look) = (false, false);
-        Self { alert, published_at: None, received, deadline_passed, second_look, watch: None }
+        Self { alert, published_at: None, received, round: Round::First, watch: None }
     }
 
     /// One that a task brings up again.
-    fn later(alert: &'a Alert, received: Received, deadline_passed: bool) -> Self {
-        Self { deadline_passed, second_look: true, ..Self::new(alert, received) }
+    fn later(alert: &'a Alert, received: Received, round: Round) -> Self {
+        Self { round, ..Self::new(alert, received) }
     }
 }
 
@@ -159,7 +158,7 @@ impl Runback {
     /// Guards what the policy lists. `account` is Runback's own service account, where a key file names it.
     #[must_use]
     pub fn new(policy: Policy, clients: Clients, account: Option<String>) -> Self {
-        let queues = policy.services.keys().map(|name| (name.clone(), Mutex::new(()))).collect();
+        let queues = policy.services.keys().map(|name| (name.clone(), Mutex::default())).collect();
         let Clients { cloud_run, monitoring, prober, metadata, slack, tasks } = clients;
         Self {
             policy,
@@ -197,10 +196,13 @@ impl Runback {
             Answer::ReadService(name) => name,
             Answer::ReadHistory | Answer::Probe(_) => unreachable!("the service comes first"),
         };
-        let Some(turn) = self.turn(&name, received.deadline()).await else {
+        if alert.state == IncidentState::Closed {
+            self.memory.close(&alert.incident, &name);
+        }
+        let Some(mut turn) = self.turn(&name, received.deadline()).await else {
             return Ending::Later("other alerts on the same service are still being handled".into());
         };
-        match self.handle(case, &name, turn.waited).await {
+        match self.handle(case, &name, &mut turn).await {
             Ok(ending) => ending,
             Err(CallError::Denied { message, permission }) => {
                 self.denied(case, &name, &message, &permission).await
@@ -222,13 +224,15 @@ impl Runback {
         history: Option<History<'a>>,
         probes: &'a [Probed],
     ) -> Facts<'a> {
-        let Case { alert, published_at, received, deadline_passed, .. } = *case;
+        let Case { alert, published_at, received, round, .. } = *case;
         Facts {
             alert,
             policy: &self.policy,
             now: received.time(),
             published_at,
-            deadline_passed,
+            round,
+            known_closed: self.memory.is_closed(&alert.incident),
+            waiting_since: self.memory.waiting_since(&alert.incident),
             comes_back: self.tasks.is_some(),
             seen,
             history,
@@ -239,16 +243,20 @@ impl Runback {
     /// Waits for this service's turn; nothing when it does not come in time.
     async fn turn(&self, name: &ServiceName, deadline: Instant) -> Option<Turn<'_>> {
         let queue = self.queues.get(name)?;
-        if let Ok(guard) = queue.try_lock() {
-            return Some(Turn { waited: false, _guard: guard });
-        }
-        let guard = timeout_at(deadline - TELL, queue.lock()).await.ok()?;
-        Some(Turn { waited: true, _guard: guard })
+        let (waited, reading) = match queue.try_lock() {
+            Ok(reading) => (false, reading),
+            Err(_) => (true, timeout_at(deadline - TELL, queue.lock()).await.ok()?),
+        };
+        Some(Turn { waited, reading, evidence: None })
     }
 }
 
+/// The right to work on a service, until it is dropped.
 struct Turn<'a> {
     /// Whether somebody else was at work on the service before.
     waited: bool,
-    _guard: MutexGuard<'a, ()>,
+    /// What was read last.
+    reading: MutexGuard<'a, Reading>,
+    /// What Monitoring counted when this alert was last looked at.
+    evidence: Option<(Axis, Evidence)>,
 }

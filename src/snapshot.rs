@@ -15,7 +15,7 @@ use crate::clients::cloud_run::CloudRun;
 use crate::clients::google::CallError;
 use crate::clients::monitoring::Monitoring;
 use crate::domain::alert::{Content, Delivery};
-use crate::domain::decide::{Answer, Facts, History, Seen, axis_of, decide};
+use crate::domain::decide::{Answer, Facts, History, Round, Seen, axis_of, decide};
 use crate::domain::decision::Decision;
 use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::policy::Policy;
@@ -191,7 +191,9 @@ impl Snapshot {
                 policy,
                 now: self.at,
                 published_at: delivery.published_at,
-                deadline_passed: self.deadline_passed,
+                round: if self.deadline_passed { Round::Deadline } else { Round::First },
+                known_closed: false,
+                waiting_since: None,
                 comes_back: true,
                 // Whether people have been told of a rollback is of no interest to who asks for a judgement.
                 seen: scene.map(|scene| Seen { service: &scene.service, record: &record, told: true }),

@@ -35,6 +35,7 @@ pub struct CloudRun {
 }
 
 /// A service as it was read: what we understand of it, and every byte of the rest.
+#[derive(Clone)]
 pub struct ServiceDocument {
     /// What we understand.
     pub service: Service,

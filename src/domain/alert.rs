@@ -60,7 +60,7 @@ pub enum Signal {
     Latency,
     /// An SLO burn rate (`select_slo_burn_rate`): a small error ratio that lasts.
     SlowBurn,
-    /// No alert at all: Runback watches a deploy. Judged like [`Signal::Errors`], but nobody's word stands.
+    /// No alert at all: Runback watches a deploy. Judged like [`Signal::Errors`], but there is no alert to trust.
     Deploy,
     /// Anything that requests need not show: uptime, log match, saturation, absence, an unknown metric.
     Other,

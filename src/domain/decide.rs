@@ -30,8 +30,12 @@ pub struct Facts<'a> {
     pub now: DateTime<Utc>,
     /// When the alert's message was published, if the transport says so.
     pub published_at: Option<DateTime<Utc>>,
-    /// Whether the 30 minutes after a warning are over: what was a warning then is a failure now.
-    pub deadline_passed: bool,
+    /// Which of the alert's judgements this is.
+    pub round: Round,
+    /// Whether Runback has heard that the incident is closed, whatever this message says.
+    pub known_closed: bool,
+    /// Since when a later judgement of this alert has been waiting for a Monitoring that cannot be read.
+    pub waiting_since: Option<DateTime<Utc>>,
     /// The service, once it has been read.
     pub seen: Option<Seen<'a>>,
     /// Its past, once it has been read.
@@ -40,6 +44,17 @@ pub struct Facts<'a> {
     pub comes_back: bool,
     /// What probes of possible targets found, as far as they were wished for.
     pub probes: &'a [Probed],
+}
+
+/// Which judgement of an alert this is. Monitoring sends a notification once, so Runback judges again by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// The judgement of the message itself.
+    First,
+    /// A later one, of an alert that could not be told before.
+    Again,
+    /// The one at the end of the 30 minutes after a warning: what was a warning then is a failure now.
+    Deadline,
 }
 
 /// The service and our record on it.
@@ -121,7 +136,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     if alert.state == IncidentState::Closed && !alert.is_test {
         return doors::closed(facts, trail);
     }
-    trail.gate("open", doors::open(alert))?;
+    trail.gate("open", doors::open(facts))?;
     let (name, rules) = trail.gate("guarded", doors::guarded(alert, facts.policy))?;
     trail.service = Some(name.clone());
     let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
@@ -167,7 +182,9 @@ pub(super) struct Case<'a> {
     pub(super) alert: &'a Alert,
     pub(super) rules: &'a Rules,
     pub(super) now: DateTime<Utc>,
-    pub(super) deadline_passed: bool,
+    pub(super) published_at: Option<DateTime<Utc>>,
+    pub(super) round: Round,
+    pub(super) waiting_since: Option<DateTime<Utc>>,
     pub(super) comes_back: bool,
     pub(super) service: &'a Service,
     pub(super) record: &'a Record,
@@ -193,8 +210,21 @@ impl<'a> Case<'a> {
         History { revisions, evidence }: History<'a>,
         totals: &'a Totals,
     ) -> Self {
-        let Facts { alert, now, deadline_passed, comes_back, .. } = *facts;
-        Self { alert, rules, now, deadline_passed, comes_back, service, record, revisions, evidence, totals }
+        let Facts { alert, now, published_at, round, waiting_since, comes_back, .. } = *facts;
+        Self {
+            alert,
+            rules,
+            now,
+            published_at,
+            round,
+            waiting_since,
+            comes_back,
+            service,
+            record,
+            revisions,
+            evidence,
+            totals,
+        }
     }
 
     /// A revision's real traffic in Monitoring's history; nothing when that could not be read.
@@ -208,7 +238,8 @@ impl<'a> Case<'a> {
     /// The share of bad requests that counts as failing: the warning's, once its deadline has passed.
     pub(super) fn limit(&self) -> f64 {
         let axis = axis_of(self.alert.signal);
-        let warned = self.rules.warning.filter(|_| self.deadline_passed && axis == evidence::Axis::Errors);
+        let at_deadline = self.round == Round::Deadline && axis == evidence::Axis::Errors;
+        let warned = self.rules.warning.filter(|_| at_deadline);
         warned.unwrap_or(limit_of(self.rules, axis))
     }
 

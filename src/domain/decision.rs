@@ -111,7 +111,7 @@ reasons! {
     Confirmed = "confirmed",
     /// It fails at or above the policy's `critical`, or the alert policy says that its alerts are critical.
     Critical = "critical",
-    /// Monitoring could not be read; the alert's word stands.
+    /// Monitoring could not be read, so Runback trusted the alert.
     Unconfirmed = "unconfirmed",
     /// Well delivered, but no incident.
     NotAnIncident = "not_an_incident",

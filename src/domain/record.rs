@@ -14,6 +14,8 @@ pub struct Record {
     pub quarantine: Vec<Quarantined>,
     /// The newest revision of which people have been told that it waits behind the pin.
     pub waiting: Option<String>,
+    /// Closed incidents, newest first, as far as Runback knew of them when it wrote the record.
+    pub closed: Vec<String>,
 }
 
 /// One rollback.
@@ -114,6 +116,7 @@ pub fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
 
 const MAX_ROLLBACKS: usize = 10;
 const MAX_QUARANTINE: usize = 20;
+const MAX_CLOSED: usize = 10;
 
 impl Record {
     /// The rollback that an incident led to.
@@ -151,6 +154,19 @@ impl Record {
         record
     }
 
+    /// The record with these incidents, newest first, among the closed ones.
+    #[must_use]
+    pub fn with_closed(mut self, incidents: Vec<String>) -> Self {
+        let known = std::mem::replace(&mut self.closed, incidents);
+        for incident in known {
+            if !self.closed.contains(&incident) {
+                self.closed.push(incident);
+            }
+        }
+        self.closed.truncate(MAX_CLOSED);
+        self
+    }
+
     /// The record with one more rollback and its culprit in quarantine, cut to its limits.
     ///
     /// A quarantine entry goes when its revision no longer `exists`.
@@ -165,7 +181,7 @@ impl Record {
         let kept: Vec<_> = others.filter(|entry| exists(&entry.revision)).cloned().collect();
         quarantine.extend(kept);
         quarantine.truncate(MAX_QUARANTINE);
-        Self { rollbacks, quarantine, waiting: None }
+        Self { rollbacks, quarantine, waiting: None, closed: self.closed.clone() }
     }
 }
 

@@ -17,11 +17,13 @@ mod incident;
 #[cfg(test)]
 mod tests;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-use crate::domain::alert::{Content, Delivery};
+use crate::domain::alert::{Alert, Content, Delivery, IncidentState};
 
 const STRUCTURED: &str = "application/cloudevents+json";
 const BATCH: &str = "application/cloudevents-batch+json";
@@ -70,7 +72,27 @@ pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Intake, Malformed> {
     } else {
         by_shape(headers, body)?
     };
-    Ok(Intake { deliveries: vec![delivery], batched: false })
+    Ok(Intake { deliveries: vec![named(delivery)], batched: false })
+}
+
+/// An open incident without an id is told from others by its message, so that each is handled once. A webhook has no
+/// message either; there what fired, and when, stands for it.
+fn named(mut delivery: Delivery) -> Delivery {
+    if let Content::Alert(alert) = &mut delivery.content
+        && alert.incident.is_empty()
+        && alert.state == IncidentState::Open
+    {
+        alert.incident = match &delivery.message_id {
+            Some(id) => format!("message-{id}"),
+            None => {
+                let mut hasher = DefaultHasher::new();
+                let Alert { started_at, resource_labels, policy_name, condition_name, .. } = &**alert;
+                (started_at, resource_labels, policy_name, condition_name).hash(&mut hasher);
+                format!("unnamed-{:016x}", hasher.finish())
+            }
+        };
+    }
+    delivery
 }
 
 /// Each event of a batch is answered for, so a bad one must not take its siblings with it.
@@ -93,7 +115,7 @@ fn batch(body: &[u8]) -> Result<Intake, Malformed> {
                 published_at: None,
                 content: Content::NotAnIncident(malformed.to_string()),
             },
-            envelope::event,
+            |event| named(envelope::event(event)),
         )
     };
     Ok(Intake { deliveries: events.into_iter().map(read_event).collect(), batched: true })

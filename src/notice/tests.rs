@@ -347,7 +347,7 @@ fn a_resumed_rollback_is_told_from_the_record() {
 fn an_unconfirmed_rollback_says_so_and_names_the_missing_permission() {
     let mut decision = Decision { reason: Reason::Unconfirmed, minutes: Vec::new(), ..rollback() };
     decision.gates[5].detail = "unconfirmed: Monitoring cannot be read (HTTP 403); the permission \
-                                monitoring.timeSeries.list is missing; the alert's word stands"
+                                monitoring.timeSeries.list is missing, so Runback trusted the alert"
         .into();
     decision.plan = Some(Plan { proven: false, ..plan() });
     let message = told(&decision, arrived());

@@ -356,3 +356,15 @@ fn a_waiting_revision_gives_way_to_the_newest_rollback() {
     assert!(text.len() < LIMIT, "{}", text.len());
     assert_eq!(parse(Some(&text)).unwrap().rollbacks, vec![newest]);
 }
+
+#[test]
+fn closed_incidents_are_kept_and_give_way_first() {
+    let mut record = Record { closed: vec!["0.newest".into(), "0.older".into()], ..Record::default() };
+    let text = write(&record, None);
+    assert_eq!(text, r#"{"v":1,"rollbacks":[],"quarantine":[],"closed":["0.newest","0.older"]}"#);
+    assert_eq!(parse(Some(&text)).unwrap(), record);
+    record = record.with_closed(vec!["0.now".into(), "0.newest".into()]);
+    assert_eq!(record.closed, ["0.now", "0.newest", "0.older"]);
+    record = record.with_closed((0..20).map(|n| format!("0.{n}")).collect());
+    assert_eq!(record.closed.len(), 10);
+}

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use super::{Case, Look, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
-use crate::domain::decide::axis_of;
+use crate::domain::decide::{Round, axis_of};
 use crate::domain::decision::{Decision, Plan};
 use crate::domain::evidence::Axis;
 use crate::domain::policy::Mode;
-use crate::domain::record::{Phase, Quarantined, Rollback};
+use crate::domain::record::{Phase, Quarantined, Record, Rollback};
 use crate::domain::service::Service;
 use crate::domain::traffic;
 use crate::record_json;
@@ -42,11 +42,17 @@ impl Runback {
         let exists = |name: &str| look.revisions.iter().any(|revision| revision.name == name);
         let record = record.with(rollback.clone(), bad, exists);
         let list = traffic::after(service, &plan.culprit.name, &plan.to);
+        let record = self.annotation(&look.document, record);
         let deadline = (case.received.deadline() - TELL).min(Instant::now() + WRITE);
-        let record = record_json::write(&record, look.document.record.as_deref());
         self.memory.keep_story(&rollback.id, &look.decision, case.alert);
         let written = self.cloud_run.replace(&look.document, &list, &record, deadline).await;
         Some((rollback, written))
+    }
+
+    /// The record as it is written, with what else this process has heard of the service.
+    pub(super) fn annotation(&self, document: &ServiceDocument, record: Record) -> String {
+        let closed = self.memory.closed(&document.service.name);
+        record_json::write(&record.with_closed(closed), document.record.as_deref())
     }
 
     /// A further write of a rollback that is under way: `changed` says how far it has then come. It belongs to the same
@@ -67,7 +73,7 @@ impl Runback {
             Phase::Restoring => traffic::restored(service, changed),
             _ => traffic::after(service, &changed.culprit, &changed.to()),
         };
-        let record = record_json::write(&record.with_changed(changed), document.record.as_deref());
+        let record = self.annotation(document, record.with_changed(changed));
         self.cloud_run.replace(document, &list, &record, deadline.min(Instant::now() + WRITE)).await
     }
 
@@ -109,9 +115,9 @@ impl Runback {
             return Ok(());
         };
         let record = record.with_changed(&Rollback { phase: phase.clone(), ..entry.clone() });
-        let record = record_json::write(&record, document.record.as_deref());
-        let traffic = &document.service.spec_traffic;
-        self.cloud_run.replace(document, traffic, &record, deadline).await.map(|_| ())
+        let service = &document.service;
+        let record = self.annotation(document, record);
+        self.cloud_run.replace(document, &service.spec_traffic, &record, deadline).await.map(|_| ())
     }
 }
 
@@ -127,7 +133,7 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
         id: format!("rb-{}-{chance:016x}-{name}", at.timestamp()),
         incident: decision.incident.clone(),
         // A task that judges an alert again does not know when that came.
-        alerted: (!case.second_look)
+        alerted: (case.round == Round::First)
             .then(|| case.published_at.map_or(case.received.at, |published| published.min(case.received.at))),
         at,
         moved: None,

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::look::WRITE_LEAST;
 use super::observe::{Course, Followed, stepped};
-use super::{Case, Ending, Look, MOST_LOOKS_AT_ONCE, OWNED_FOR, PATIENCE_LEFT, Runback, TELL};
+use super::{Case, Ending, Look, MOST_LOOKS_AT_ONCE, OWNED_FOR, PATIENCE_LEFT, Runback, TELL, Turn};
 use crate::answer;
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
@@ -13,6 +14,7 @@ use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
+use crate::domain::traffic;
 use crate::notice::Afterwards;
 
 impl Runback {
@@ -21,15 +23,14 @@ impl Runback {
         &self,
         case: &Case<'_>,
         name: &ServiceName,
-        waited: bool,
+        turn: &mut Turn<'_>,
     ) -> Result<Ending, CallError> {
         let deadline = case.received.deadline();
-        let mut waited = waited;
         let mut looks = 0;
         // What a probe found stays true for the seconds that this takes.
         let mut probes = Vec::new();
         while looks < MOST_LOOKS_AT_ONCE {
-            let look = match self.look(case, name, waited, &mut probes).await {
+            let look = match self.look(case, name, turn, &mut probes).await {
                 Err(CallError::Conflict(why)) if Instant::now() + TELL < deadline => {
                     tracing::warn!(%why, "the service changed while its target was tagged; looking again");
                     looks += 1;
@@ -38,6 +39,10 @@ impl Runback {
                 look => look?,
             };
             let Look { decision, document, .. } = &look;
+            let writes = !matches!(decision.outcome, Outcome::Notify | Outcome::Ignore | Outcome::Wait);
+            if writes || traffic::has_probe(&document.service) {
+                turn.reading.forget();
+            }
             match &decision.outcome {
                 Outcome::Rollback => looks += 1,
                 Outcome::Resume(rollback) => {
@@ -47,7 +52,8 @@ impl Runback {
                     if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
                     {
                         sleep(Duration::from_millis(500)).await;
-                        waited = true;
+                        turn.waited = true;
+                        turn.reading.forget();
                         continue;
                     }
                     // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
@@ -97,6 +103,9 @@ impl Runback {
                     let (decision, url) = (decision.clone(), document.service.url.clone());
                     return Ok(self.conclude(case, decision, Some(&url)).await);
                 }
+            }
+            if Instant::now() + WRITE_LEAST > deadline - TELL {
+                break;
             }
             let Some((rollback, written)) = self.switch(case, &look).await else {
                 return Ok(Ending::Later("a rollback without a plan or a readable record".into()));

@@ -5,13 +5,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::follow_up::next_task;
-use super::{Case, Look, Runback, TELL};
+use super::{Case, Look, Received, Runback, TELL, Turn};
+use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
+use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::policy::Rules;
 use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback};
-use crate::domain::service::ServiceName;
+use crate::domain::service::{Revision, ServiceName};
 use crate::record_json;
 
 /// Reading the service and its revisions.
@@ -20,40 +22,114 @@ const READ: Duration = Duration::from_secs(4);
 /// Asking the queue for a task. Then people are taken not to know, and hear of it at worst twice.
 const ASK_QUEUE: Duration = Duration::from_secs(1);
 
-/// Reading the evidence. Then the alert's word stands.
-pub(super) const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
+/// Monitoring gets this long. When it has not answered by then, it cannot be read.
+const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
+
+/// A write gets at least this long, or it is not begun.
+pub(super) const WRITE_LEAST: Duration = Duration::from_millis(500);
+
+/// Too little time is left to read the evidence. That says nothing about the service, nor about Monitoring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too little time is left to read the evidence and act on it")]
+pub(super) struct OutOfTime;
+
+/// What was read of a service. Alerts that arrived before it was read, and waited, are judged by it too.
+#[derive(Default)]
+pub(super) struct Reading {
+    service: Option<(Instant, ServiceDocument)>,
+    past: Option<Past>,
+}
+
+/// A service's revisions and their requests.
+#[derive(Clone)]
+struct Past {
+    read_at: Instant,
+    axis: Axis,
+    revisions: Vec<Revision>,
+    evidence: Evidence,
+}
+
+impl Reading {
+    /// Nothing of it holds any more: the service has been written to, or is to be looked at anew.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Keeps what has just been read.
+    fn keep(&mut self, document: ServiceDocument) -> ServiceDocument {
+        self.service = Some((Instant::now(), document.clone()));
+        document
+    }
+
+    fn service(&self, received: Received) -> Option<ServiceDocument> {
+        let (read_at, document) = self.service.as_ref()?;
+        (*read_at >= received.instant).then(|| document.clone())
+    }
+
+    fn past(&self, received: Received, axis: Axis) -> Option<Past> {
+        self.past.as_ref().filter(|past| past.axis == axis && past.read_at >= received.instant).cloned()
+    }
+}
 
 impl Runback {
+    /// A service's requests. Monitoring has its full time, or is not asked.
+    ///
+    /// # Errors
+    /// [`OutOfTime`] when that would leave no time to act on the answer.
+    pub(super) async fn evidence(
+        &self,
+        name: &ServiceName,
+        axis: Axis,
+        rules: &Rules,
+        received: Received,
+    ) -> Result<Evidence, OutOfTime> {
+        let until = Instant::now() + READ_EVIDENCE;
+        if until + WRITE_LEAST > received.deadline() - TELL {
+            return Err(OutOfTime);
+        }
+        Ok(self.monitoring.evidence(name, axis, rules, received.time(), until).await)
+    }
+
     /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.
     pub(super) async fn look(
         &self,
         case: &Case<'_>,
         name: &ServiceName,
-        waited: bool,
+        turn: &mut Turn<'_>,
         probes: &mut Vec<Probed>,
     ) -> Result<Look, CallError> {
         let Case { alert, received, .. } = *case;
         let deadline = received.deadline() - TELL;
         let reads_end = deadline.min(Instant::now() + READ);
         let rules = self.policy.services.get(name).cloned().unwrap_or_default();
+        let axis = axis_of(alert.signal);
+        // Requests of minutes ago stay what they are while this alert is looked at again.
+        let counted = turn.evidence.take().filter(|(of, _)| *of == axis);
         let history = async {
-            let evidence_end = deadline.min(Instant::now() + READ_EVIDENCE);
-            let evidence =
-                self.monitoring.evidence(name, axis_of(alert.signal), &rules, received.time(), evidence_end);
+            let evidence = async {
+                match counted {
+                    Some((_, evidence)) => Ok(evidence),
+                    None => self.evidence(name, axis, &rules, received).await,
+                }
+            };
             tokio::join!(self.cloud_run.revisions(name, reads_end), evidence)
         };
         tokio::pin!(history);
-        let mut past = None;
+        let mut read = None;
+        let shared = turn.reading.service(received);
+        let past = turn.reading.past(received, axis).filter(|_| shared.is_some());
         let service = self.cloud_run.service(name, reads_end);
-        // Who has waited in the queue most likely finds the work done: one read shows it.
-        let mut document = if waited {
-            service.await?
-        } else {
-            tokio::pin!(service);
-            loop {
-                tokio::select! {
-                    document = &mut service => break document?,
-                    read = &mut history, if past.is_none() => past = Some(read),
+        let mut document = match shared {
+            Some(document) => document,
+            // An alert that has waited most likely finds the work done: one read shows it.
+            None if turn.waited => turn.reading.keep(service.await?),
+            None => {
+                tokio::pin!(service);
+                loop {
+                    tokio::select! {
+                        document = &mut service => break turn.reading.keep(document?),
+                        past = &mut history, if read.is_none() => read = Some(past),
+                    }
                 }
             }
         };
@@ -68,18 +144,31 @@ impl Runback {
         if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None, &[])) {
             return Ok(Look { decision: *decision, document, record, revisions: Vec::new() });
         }
-        let (revisions, evidence) = match past {
+        let Past { revisions, evidence, .. } = match past {
             Some(past) => past,
-            None => history.await,
+            None => {
+                let (revisions, evidence) = match read {
+                    Some(read) => read,
+                    None => history.await,
+                };
+                let evidence = evidence.map_err(|error| CallError::Unavailable(error.to_string()))?;
+                let past = Past { read_at: Instant::now(), axis, revisions: revisions?, evidence };
+                turn.reading.past = Some(past.clone());
+                past
+            }
         };
-        let revisions = revisions?;
+        turn.evidence = Some((axis, evidence.clone()));
         let past = History { revisions: &revisions, evidence: &evidence };
         let decision = loop {
             match decide(&self.facts(case, Some(seen), Some(past), probes)) {
                 Answer::Decided(decision) => break decision,
                 Answer::Probe(wish) => {
-                    let probed = self.preflight(case, &wish, &mut document).await?;
-                    probes.push(probed);
+                    let probed = self.preflight(case, &wish, &mut document).await;
+                    if wish.url.is_none() {
+                        // The tag that this took is a write.
+                        turn.reading.forget();
+                    }
+                    probes.push(probed?);
                 }
                 Answer::ReadService(_) | Answer::ReadHistory => unreachable!("all of it has been read"),
             }

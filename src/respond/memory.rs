@@ -1,10 +1,13 @@
 //! What this process remembers beside the record: to tell the whole story once. Nothing is decided by it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
 
 use crate::domain::alert::Alert;
 use crate::domain::decision::Decision;
+use crate::domain::service::ServiceName;
 
 /// More than this is forgotten; then somebody may read a message twice.
 const MOST: usize = 2_000;
@@ -16,12 +19,50 @@ pub(crate) struct Memory {
     told: Set<String>,
     posted: Set<(String, String)>,
     threads: Mutex<HashMap<String, String>>,
+    /// Closed incidents, newest first.
+    closed: Mutex<VecDeque<(String, ServiceName)>>,
+    /// Incidents that are judged again, and wait for Monitoring since.
+    waiting: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
 impl Memory {
+    /// Remembers that an incident is closed: an older message about it may still be on its way.
+    pub(crate) fn close(&self, incident: &str, service: &ServiceName) {
+        let mut closed = lock(&self.closed);
+        if !incident.is_empty() && !closed.iter().any(|(known, _)| known == incident) {
+            closed.push_front((incident.to_owned(), service.clone()));
+            closed.truncate(MOST);
+        }
+    }
+
+    /// Whether an incident is known to be closed.
+    pub(crate) fn is_closed(&self, incident: &str) -> bool {
+        lock(&self.closed).iter().any(|(known, _)| known == incident)
+    }
+
+    /// A service's closed incidents, newest first.
+    pub(crate) fn closed(&self, service: &ServiceName) -> Vec<String> {
+        let closed = lock(&self.closed);
+        closed.iter().filter(|(_, of)| of == service).map(|(incident, _)| incident.clone()).collect()
+    }
+
+    /// Since when a later judgement of an incident waits for Monitoring.
+    pub(crate) fn waiting_since(&self, incident: &str) -> Option<DateTime<Utc>> {
+        lock(&self.waiting).get(incident).copied()
+    }
+
+    /// Remembers that it waits, from the first time on.
+    pub(crate) fn wait(&self, incident: &str, now: DateTime<Utc>) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= MOST {
+            waiting.clear();
+        }
+        waiting.entry(incident.to_owned()).or_insert(now);
+    }
+
     /// Keeps the decision that leads to a rollback and its alert, before it is written: the record has no room for its figures.
     pub(crate) fn keep_story(&self, rollback: &str, decision: &Decision, alert: &Alert) {
-        let mut stories = self.stories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stories = lock(&self.stories);
         if stories.len() >= MOST {
             stories.clear();
         }
@@ -30,7 +71,7 @@ impl Memory {
 
     /// The decision that led to a rollback and its alert, if this process wrote it.
     pub(crate) fn story(&self, rollback: &str) -> Option<(Decision, Alert)> {
-        self.stories.lock().unwrap_or_else(PoisonError::into_inner).get(rollback).cloned()
+        lock(&self.stories).get(rollback).cloned()
     }
 
     /// Whether this process has told people of a rollback's write, named by the task that follows it.
@@ -50,7 +91,7 @@ impl Memory {
 
     /// Keeps the handle of a rollback's first message.
     pub(crate) fn keep_thread(&self, rollback: &str, thread: &str) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = lock(&self.threads);
         if threads.len() >= MOST {
             threads.clear();
         }
@@ -59,7 +100,7 @@ impl Memory {
 
     /// The handle of a rollback's first message, if this process posted it.
     pub(crate) fn thread(&self, rollback: &str) -> Option<String> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).get(rollback).cloned()
+        lock(&self.threads).get(rollback).cloned()
     }
 
     /// Whether something about a subject is to be posted for the first time; from then on it is not.
@@ -78,6 +119,11 @@ impl Memory {
     }
 }
 
+/// A panic elsewhere leaves a collection as good as it was.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[derive(Debug)]
 struct Set<T>(Mutex<HashSet<T>>);
 
@@ -89,8 +135,7 @@ impl<T> Default for Set<T> {
 
 impl<T: std::hash::Hash + Eq> Set<T> {
     fn with<R>(&self, action: impl FnOnce(&mut HashSet<T>) -> R) -> R {
-        // A panic elsewhere leaves a set as good as it was.
-        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        action(&mut lock(&self.0))
     }
 
     fn contains(&self, item: &T) -> bool {

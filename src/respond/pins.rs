@@ -141,9 +141,11 @@ impl Runback {
         let write = async |document: &ServiceDocument| {
             let Ok(mut record) = record_json::parse(document.record.as_deref()) else { return Ok(()) };
             change(&mut record);
-            let record = record_json::write(&record, document.record.as_deref());
-            let traffic = &document.service.spec_traffic;
-            self.cloud_run.replace(document, traffic, &record, deadline).await.map(|_| ())
+            let record = self.annotation(document, record);
+            self.cloud_run
+                .replace(document, &document.service.spec_traffic, &record, deadline)
+                .await
+                .map(|_| ())
         };
         let mut result = write(document).await;
         for _ in 0..2 {

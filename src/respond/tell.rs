@@ -10,6 +10,7 @@ use super::follow_up::{DEADLINE, ONCE_MORE, Task};
 use super::{Case, Ending, Runback};
 use crate::clients::slack::{Posted, SlackError};
 use crate::domain::alert::Signal;
+use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Outcome, Reason};
 use crate::domain::service::ServiceName;
 use crate::domain::watch;
@@ -36,15 +37,18 @@ impl Runback {
     ) -> Ending {
         let deadline = case.received.deadline();
         let mut decision = decision;
-        if !case.second_look {
+        if case.round == Round::First {
             self.plan_second_look(case, &mut decision).await;
         }
         // Whoever was warned is told that nothing follows, too.
         let wanted = match case.watch {
             Some(told) => watch::is_news(&decision, told),
-            None => decision.outcome == Outcome::Notify || case.deadline_passed,
+            None => decision.outcome == Outcome::Notify || case.round == Round::Deadline,
         };
         if decision.outcome == Outcome::Wait {
+            if case.round != Round::First {
+                self.memory.wait(&decision.incident, case.received.time());
+            }
             return Ending::Later(decision.headline());
         }
         if wanted {

@@ -38,6 +38,8 @@ mod refusals;
 
 mod restraint;
 
+mod grounds;
+
 mod intake;
 mod later;
 

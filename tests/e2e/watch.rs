@@ -284,7 +284,7 @@ async fn without_requests_nobody_hears_of_a_watch() {
     runback.finish().await;
 }
 
-/// Without an alert nobody's word stands: a deploy is never rolled back in the dark.
+/// Without an alert there is nothing to trust: a deploy is never rolled back in the dark.
 #[tokio::test]
 async fn in_the_dark_a_deploy_is_left_alone() {
     let (simulator, runback) = watched(0.9).await;

@@ -39,7 +39,9 @@ impl World {
             policy: &self.policy,
             now: now(),
             published_at: self.published_at,
-            deadline_passed: self.deadline_passed,
+            round: self.round,
+            known_closed: self.known_closed,
+            waiting_since: self.waiting_since,
             comes_back: self.comes_back,
             seen: knows_service.then_some(Seen {
                 service: &self.service,

@@ -50,11 +50,13 @@ pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<
     trail.gate("open", Err(Halt { outcome, reason: Reason::Recovered, detail }))
 }
 
-pub(in crate::domain) fn open(alert: &Alert) -> Passage<()> {
+pub(in crate::domain) fn open(facts: &Facts<'_>) -> Passage<()> {
+    let alert = facts.alert;
     if alert.is_test {
         return Err(Halt::notify(Reason::TestNotification, "this is a test notification; the wiring works"));
     }
     match &alert.state {
+        IncidentState::Open if facts.known_closed => Err(Halt::ignore(Reason::Closed, CLOSED)),
         IncidentState::Open => Ok(((), "the incident is open".into())),
         IncidentState::Closed => Err(Halt::ignore(Reason::Closed, CLOSED)),
         IncidentState::Unknown(word) if word.is_empty() => Err(Halt::ignore(
@@ -157,6 +159,9 @@ pub(in crate::domain) fn new<'a>(facts: &Facts<'_>, rules: &Rules, seen: &Seen<'
             return Err(Halt::notify(Reason::UnreadableRecord, detail));
         }
     };
+    if record.closed.contains(&alert.incident) {
+        return Err(Halt::ignore(Reason::Closed, CLOSED));
+    }
     let split = seen.service.split();
     let newest = record.rollbacks.first();
     // When somebody has put a rolled-back culprit into traffic again, it is a new case.

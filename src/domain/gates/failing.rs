@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 
 use crate::domain::alert::{PolicyWish, Signal};
-use crate::domain::decide::{Case, Halt, Passage};
-use crate::domain::decision::Reason;
+use crate::domain::decide::{Case, Halt, Passage, Round};
+use crate::domain::decision::{Outcome, Reason};
 use crate::domain::evidence::{self, Axis, Evidence, Judgement, Run, Sample, Verdict};
 use crate::domain::policy::Rules;
 use crate::domain::service::Revision;
@@ -13,6 +13,12 @@ use crate::domain::text;
 /// An alert has waited for minutes before it came; a watch begins with the deploy. So it takes as many sampled minutes
 /// of its own to tell a failure from the hot minute in which instances start, which the sampled ones may cut in two.
 const WATCHED_PERIODS: usize = 3;
+
+/// An alert is trusted on its own for this long after it was published. Later, what it says may long be over.
+const TRUSTED_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// A later judgement waits this long for Monitoring, then people decide.
+const WAITS_FOR_MONITORING: TimeDelta = TimeDelta::minutes(10);
 
 /// The axis on which an alert is judged.
 #[must_use]
@@ -75,18 +81,18 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let missing = permission
                 .as_ref()
                 .map_or(String::new(), |name| format!("; the permission {name} is missing"));
+            let dark = format!("Monitoring cannot be read ({why}){missing}");
             if case.alert.signal == Signal::Deploy {
-                let detail = format!(
-                    "Monitoring cannot be read ({why}){missing}; there is no alert whose word could stand"
-                );
+                let detail = format!("{dark}, and a watch has no alert to trust instead");
                 return Err(Halt::ignore(Reason::Inconclusive, detail));
             }
             if !shows_in_requests && wish.is_none() {
-                return Err(unshown(&format!("Monitoring cannot be read ({why}){missing}")));
+                return Err(unshown(&dark));
             }
-            let detail =
-                format!("unconfirmed: Monitoring cannot be read ({why}){missing}; the alert's word stands");
-            Ok((Reason::Unconfirmed, detail))
+            if let Some(halt) = distrust(case, &dark) {
+                return Err(halt);
+            }
+            Ok((Reason::Unconfirmed, format!("unconfirmed: {dark}, so Runback trusted the alert")))
         }
         Evidence::Read(_) => {
             let axis = axis(case.alert.signal);
@@ -122,6 +128,29 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                 _ if !shows_in_requests => Err(unshown(&figures)),
                 _ => not_failing(case, culprit, axis, &judgement, figures),
             }
+        }
+    }
+}
+
+/// Why an alert alone is no reason to act while Monitoring cannot be read. A later judgement waits for Monitoring first.
+fn distrust(case: &Case<'_>, dark: &str) -> Option<Halt> {
+    let explain = |why: &str| Some(Halt::notify(Reason::ExplainOnly, format!("{dark}; {why}")));
+    if case.round != Round::First {
+        let waited = case.waiting_since.map_or(TimeDelta::zero(), |since| case.now - since);
+        if waited < WAITS_FOR_MONITORING {
+            let (outcome, reason) = (Outcome::Wait, Reason::Inconclusive);
+            let detail = format!("{dark}; Runback trusts an alert alone only when it arrives, so this waits");
+            return Some(Halt { outcome, reason, detail });
+        }
+        return explain("Runback trusts an alert alone only when it arrives");
+    }
+    // A webhook does not say when it was sent. The incident began before that.
+    match case.published_at.or(case.alert.started_at) {
+        None => explain("nothing says how old the alert is, so Runback does not act on it alone"),
+        Some(at) if case.now - at < TRUSTED_FOR => None,
+        Some(at) => {
+            let (age, limit) = (text::span(case.now - at), text::span(TRUSTED_FOR));
+            explain(&format!("the alert is {age} old, and Runback trusts one alone for {limit} only"))
         }
     }
 }
@@ -198,7 +227,7 @@ fn not_failing(
     let milder = judge_against(case, &window, warning);
     let figures = format!("{figures}, warning from {}", text::percent(warning));
     match milder.verdict {
-        Verdict::Confirmed if case.deadline_passed => {
+        Verdict::Confirmed if case.round == Round::Deadline => {
             Ok((Reason::Confirmed, format!("{figures}, and that has lasted until the warning's deadline")))
         }
         Verdict::Confirmed => Err(Halt::notify(Reason::Warning, figures)),

@@ -47,7 +47,7 @@ fn rollback() -> Rollback {
 fn record() -> Record {
     let banned =
         Quarantined { revision: "s-2".into(), digest: Some("sha256:s-2".into()), commit: None, at: at(30) };
-    Record { rollbacks: vec![rollback()], quarantine: vec![banned], waiting: None }
+    Record { rollbacks: vec![rollback()], quarantine: vec![banned], ..Record::default() }
 }
 
 fn serving(split: &[(&str, u8)]) -> Service {

@@ -9,15 +9,16 @@ use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::afterwards::{self, Action, Finding, Found, Look, MOST_LOOKS, NEXT_LOOK, View};
 use crate::domain::alert::{Alert, Signal};
+use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Reason};
-use crate::domain::evidence::Axis;
+use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
 use crate::notice::{self, Afterwards, figures};
 use crate::record_json;
-use crate::respond::look::READ_EVIDENCE;
+use crate::respond::look::OutOfTime;
 use crate::respond::observe::{Course, Followed, stepped};
 use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
 
@@ -33,6 +34,13 @@ struct Due<'a> {
     phase: Phase,
 }
 
+/// What one task has done before it looks once more.
+#[derive(Default)]
+struct DoneSoFar {
+    announced: bool,
+    evidence: Option<Evidence>,
+}
+
 /// What a look came to: a sentence, or one why the task has to come again; with an error where a call failed.
 type Done = Result<Result<String, String>, CallError>;
 
@@ -46,9 +54,9 @@ impl Runback {
         rules: &Rules,
         received: Received,
     ) -> Result<String, String> {
-        let mut announced = false;
+        let mut done_so_far = DoneSoFar::default();
         for _ in 0..MOST_LOOKS_AT_ONCE {
-            match self.look_once(task, (id, axis), name, rules, received, &mut announced).await {
+            match self.look_once(task, (id, axis), name, rules, received, &mut done_so_far).await {
                 Ok(Some(done)) => return done,
                 Ok(None) => {}
                 Err(CallError::Conflict(why)) => {
@@ -72,6 +80,21 @@ impl Runback {
         Err("the service keeps changing".into())
     }
 
+    /// Reads the evidence, once for a task.
+    async fn count(
+        &self,
+        name: &ServiceName,
+        axis: Axis,
+        rules: &Rules,
+        received: Received,
+        done_so_far: &mut DoneSoFar,
+    ) -> Result<(), OutOfTime> {
+        if done_so_far.evidence.is_none() {
+            done_so_far.evidence = Some(self.evidence(name, axis, rules, received).await?);
+        }
+        Ok(())
+    }
+
     /// Nothing can be done about a rollback any more, but people count on it: they are told.
     pub(super) async fn lost(&self, task: &Task, why: &str, received: Received) -> Result<String, String> {
         let (name, thread, deadline) = (task.service(), task.thread.as_deref(), received.deadline());
@@ -93,7 +116,7 @@ impl Runback {
         name: &ServiceName,
         rules: &Rules,
         received: Received,
-        announced: &mut bool,
+        done_so_far: &mut DoneSoFar,
     ) -> Result<Option<Result<String, String>>, CallError> {
         let deadline = received.deadline();
         let document = self.cloud_run.service(name, deadline - TELL).await?;
@@ -108,7 +131,7 @@ impl Runback {
         if rollback.id != id {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));
         }
-        let told = *announced
+        let told = done_so_far.announced
             || match task.told(&rollback) {
                 Some(true) => true,
                 // That it exists itself is no sign that people know.
@@ -123,15 +146,14 @@ impl Runback {
         let mut view = View { rollback: &rollback, service, rules, told, last_look, now, evidence: None };
         let goes_on = task.goes_on(&rollback);
         let mut look = afterwards::find(&view);
-        let evidence;
         if look == Look::ReadEvidence {
             if !goes_on || afterwards::next(&rollback.phase, Finding::Early).is_none() {
                 return Ok(Some(Ok(format!("nothing: {id} has gone on"))));
             }
-            // A Monitoring that hangs must leave time for the write that goes on without it.
-            let end = (deadline - TELL).min(Instant::now() + READ_EVIDENCE);
-            evidence = self.monitoring.evidence(name, axis, rules, now, end).await;
-            view.evidence = Some(&evidence);
+            if let Err(out_of_time) = self.count(name, axis, rules, received, done_so_far).await {
+                return Ok(Some(Err(out_of_time.to_string())));
+            }
+            view.evidence = done_so_far.evidence.as_ref();
             look = afterwards::find(&view);
         }
         let Look::Found(found) = look else { unreachable!("the evidence has been read") };
@@ -141,7 +163,7 @@ impl Runback {
         tracing::info!(rollback = id, finding = found.finding.word(), step = rollback.step, "{action:?}");
 
         let alert = self.memory.story(id).map_or_else(|| known_by(&rollback, axis), |(_, alert)| alert);
-        let case = Case::later(&alert, received, false);
+        let case = Case::later(&alert, received, Round::Again);
         let due = Due { task, rollback, document, rules, case, found, phase };
         let done = match action {
             Action::Record => self.record_end(&due).await,
@@ -150,7 +172,13 @@ impl Runback {
             Action::Watch if goes_on => Ok(Err("the status does not show the switch yet".into())),
             Action::Watch => Ok(self.watch_on(&due).await),
             Action::Announce => {
-                *announced = true;
+                // Slack may take what time there is, and what follows needs its own.
+                if goes_on
+                    && let Err(out_of_time) = self.count(name, axis, rules, received, done_so_far).await
+                {
+                    return Ok(Some(Err(out_of_time.to_string())));
+                }
+                done_so_far.announced = true;
                 return self.announce_late(due, goes_on).await;
             }
             Action::Step | Action::StepToTheEnd => self.step(due, action == Action::StepToTheEnd).await,

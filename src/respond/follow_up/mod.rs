@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::{Case, Ending, Received, Runback};
 use crate::answer;
 use crate::domain::alert::{Alert, IncidentState, Signal};
+use crate::domain::decide::Round;
 use crate::domain::service::ServiceName;
 pub(super) use due::refused;
 use task::What;
@@ -41,9 +42,11 @@ impl Runback {
             return Ok(format!("nothing: {name} is not guarded"));
         };
         if let Some((rollback, axis)) = task.rollback() {
-            let Some(_turn) = self.turn(&name, received.deadline()).await else {
+            let Some(mut turn) = self.turn(&name, received.deadline()).await else {
                 return Err(format!("alerts on {name} are still being handled"));
             };
+            // What follows writes to the service.
+            turn.reading.forget();
             let done = self.look_after(&task, (rollback, axis), &name, rules, received).await?;
             self.show_phase(&name, rollback, task.thread.as_deref(), received.deadline()).await;
             self.look_after_pin(&name, task.thread.as_deref(), received).await;
@@ -56,9 +59,10 @@ impl Runback {
             What::Deploy(look) => return self.look_at(&name, look, received).await,
             What::Settle(settle) => return self.settle(&name, settle, received).await,
             What::Pin(pin) => {
-                let Some(_turn) = self.turn(&name, received.deadline()).await else {
+                let Some(mut turn) = self.turn(&name, received.deadline()).await else {
                     return Err(format!("alerts on {name} are still being handled"));
                 };
+                turn.reading.forget();
                 return self.daily(&name, pin, task.thread.as_deref(), received).await;
             }
             What::Check(_) | What::Step(_) | What::Watch(_) => {
@@ -71,7 +75,8 @@ impl Runback {
             (false, false) => Signal::Errors,
         };
         let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
-        let case = Case::later(&alert, received, *deadline);
+        let round = if *deadline { Round::Deadline } else { Round::Again };
+        let case = Case::later(&alert, received, round);
         match self.answer(&case).await {
             Ending::Decided(decision) => {
                 answer::log(&decision, "decided", None, received.instant.elapsed());

@@ -1,9 +1,10 @@
 //! Gate `failing`: what counts as a failure, on which axis, and how bad it is.
 
 use crate::domain::alert::Signal;
+use crate::domain::decide::Round;
 
 use super::check;
-use super::world::{BAD, DAY, GOOD, HOUR, World};
+use super::world::{BAD, DAY, GOOD, HOUR, World, ago};
 
 const BACK: &str = "rollback confirmed to k-back-00041-xyz";
 
@@ -142,7 +143,7 @@ fn between_warning_and_rollback_people_are_told() {
 #[test]
 fn what_was_a_warning_is_a_failure_when_its_deadline_has_passed() {
     let due = |mut world: World| {
-        world.deadline_passed = true;
+        world.round = Round::Deadline;
         world.rules(|rules| rules.warning = Some(0.02))
     };
     let warned_before = || {
@@ -175,7 +176,7 @@ fn what_was_a_warning_is_a_failure_when_its_deadline_has_passed() {
             "without a warning band",
             {
                 let mut world = failing(0.03, 600.0);
-                world.deadline_passed = true;
+                world.round = Round::Deadline;
                 world
             },
             "ignore healthy at failing",
@@ -354,4 +355,59 @@ fn the_figures_are_in_the_gate_and_the_minutes_in_the_decision() {
     assert!(failing(0.4, 60.0).dark(None).decide().minutes.is_empty());
     let hours = failing(0.4, 60.0).rules(|rules| rules.window = minutes(HOUR as u64)).decide();
     assert_eq!(hours.minutes.len(), 20, "it served for twenty minutes");
+}
+
+#[test]
+fn in_the_dark_only_a_fresh_alert_is_trusted_and_only_at_its_first_judgement() {
+    let dark = || failing(0.4, 60.0).dark(None);
+    let with = |change: fn(&mut World)| {
+        let mut world = dark();
+        change(&mut world);
+        world
+    };
+    let unconfirmed = "rollback unconfirmed to k-back-00041-xyz";
+    let explained = "notify explain_only at failing";
+    let waits = "wait inconclusive at failing";
+    check([
+        ("published nine minutes ago", with(|world| world.published_at = Some(ago(9))), unconfirmed),
+        ("published ten minutes ago", with(|world| world.published_at = Some(ago(10))), explained),
+        (
+            "the transport says nothing, the incident is young",
+            with(|world| world.published_at = None),
+            unconfirmed,
+        ),
+        (
+            "the transport says nothing, the incident is old",
+            with(|world| (world.published_at, world.alert.started_at) = (None, Some(ago(10)))),
+            explained,
+        ),
+        (
+            "nothing says how old it is",
+            with(|world| (world.published_at, world.alert.started_at) = (None, None)),
+            explained,
+        ),
+        ("judged again", with(|world| world.round = Round::Again), waits),
+        ("at a warning's deadline", with(|world| world.round = Round::Deadline), waits),
+        (
+            "it has waited nine minutes",
+            with(|world| (world.round, world.waiting_since) = (Round::Again, Some(ago(9)))),
+            waits,
+        ),
+        (
+            "it has waited ten minutes",
+            with(|world| (world.round, world.waiting_since) = (Round::Again, Some(ago(10)))),
+            explained,
+        ),
+        ("its incident is closed", with(|world| world.known_closed = true), "ignore closed at open"),
+        (
+            "the record says that it is closed",
+            dark().record(|record| record.closed = vec!["0.incident".into()]),
+            "ignore closed at new",
+        ),
+        (
+            "a vouched one is as old",
+            with(|world| world.published_at = Some(ago(10))).signal(Signal::Other).wish("rollback"),
+            explained,
+        ),
+    ]);
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::alert::{Alert, IncidentState, Signal};
-use crate::domain::decide::axis_of;
+use crate::domain::decide::{Round, axis_of};
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::policy::{Mode, Policy, Rules};
 use crate::domain::probe::Probed;
@@ -47,7 +47,9 @@ pub(super) struct World {
     pub(super) revisions: Vec<Revision>,
     pub(super) record: Result<Record, String>,
     pub(super) told: bool,
-    pub(super) deadline_passed: bool,
+    pub(super) round: Round,
+    pub(super) known_closed: bool,
+    pub(super) waiting_since: Option<DateTime<Utc>>,
     pub(super) comes_back: bool,
     pub(super) probes: Vec<Probed>,
     errors: Counts,
@@ -93,7 +95,9 @@ impl World {
             revisions: Vec::new(),
             record: Ok(Record::default()),
             told: false,
-            deadline_passed: false,
+            round: Round::First,
+            known_closed: false,
+            waiting_since: None,
             comes_back: true,
             probes: Vec::new(),
             errors: Counts::new(),
