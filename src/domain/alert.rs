@@ -28,8 +28,10 @@ pub struct Alert {
     pub policy_labels: BTreeMap<String, String>,
     /// The project that the alert policy lives in (`scoping_project_id`).
     pub scoping_project: Option<String>,
-    /// What the condition measures.
+    /// What the condition measures, or the policy's user label `runback_signal` says that it does.
     pub signal: Signal,
+    /// What else the condition says.
+    pub condition: Condition,
     /// The alert policy's display name. Text of the policy's author: escape it.
     pub policy_name: String,
     /// The condition's display name. Text of the policy's author: escape it.
@@ -38,6 +40,18 @@ pub struct Alert {
     pub summary: String,
     /// The incident's page in the console. Untrusted: shown as a link only when it leads to Google's console.
     pub url: String,
+}
+
+/// The alert policy's condition, as far as its text says more than what it measures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it fires because there are too many failed or slow requests: it, or the series that fired, selects 5xx
+    /// or latency, and it fires above its threshold. Too many 4xx, or too few requests, are no such thing.
+    pub accuses: bool,
+    /// Whether it names one of Cloud Run's metrics, whatever resource its series has.
+    pub about_cloud_run: bool,
+    /// `project_id`, `location` and `service_name`, where its text pins them to one value.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `incident.state`.
@@ -58,9 +72,9 @@ pub enum Signal {
     Errors,
     /// `run.googleapis.com/request_latencies`: judged by the share of slow requests.
     Latency,
-    /// An SLO burn rate (`select_slo_burn_rate`): a small error ratio that lasts.
+    /// A burn rate (`select_slo_burn_rate`, or written out as a query): a small error ratio that lasts.
     SlowBurn,
-    /// No alert at all: Runback watches a deploy. Judged like [`Signal::Errors`], but there is no alert to trust.
+    /// No alert at all: Runback watches a deploy. Judged like [`Signal::Errors`], with no alert to trust.
     Deploy,
     /// Anything that requests need not show: uptime, log match, saturation, absence, an unknown metric.
     Other,
@@ -91,6 +105,7 @@ impl Alert {
             policy_labels: BTreeMap::new(),
             scoping_project: None,
             signal: Signal::Other,
+            condition: Condition::default(),
             policy_name: String::new(),
             condition_name: String::new(),
             summary: String::new(),

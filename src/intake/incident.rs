@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::audit;
-use crate::domain::alert::{Alert, Content, IncidentState, Signal};
+use super::{audit, condition};
+use crate::domain::alert::{Alert, Content, IncidentState};
 
 /// A display name is at most 512 characters, a summary is a paragraph. Whoever shows more helps nobody.
 const LONGEST_TEXT: usize = 2_000;
@@ -63,16 +63,24 @@ fn alert(notification: &Value) -> Alert {
     let incident = &notification["incident"];
     let resource = &incident["resource"];
     let version = known(&notification["version"]);
+    let (signal, condition) = condition::read(incident);
+    let mut resource_labels = labels(&resource["labels"]);
+    for (name, value) in condition::place_of_series(incident) {
+        if let Some(value) = known(value) {
+            resource_labels.entry(name.to_owned()).or_insert(value);
+        }
+    }
     Alert {
         incident: known(&incident["incident_id"]).unwrap_or_default(),
         state: state(&incident["state"]),
         is_test: version.is_some_and(|version| version.eq_ignore_ascii_case("test")),
         started_at: started_at(&incident["started_at"]),
         resource_type: known(&resource["type"]).unwrap_or_default(),
-        resource_labels: labels(&resource["labels"]),
+        resource_labels,
         policy_labels: labels(&incident["policy_user_labels"]),
         scoping_project: known(&incident["scoping_project_id"]),
-        signal: signal(incident),
+        signal,
+        condition,
         policy_name: prose(&incident["policy_name"]),
         condition_name: prose(&incident["condition_name"]),
         summary: prose(&incident["summary"]),
@@ -110,43 +118,6 @@ fn labels(value: &Value) -> BTreeMap<String, String> {
         Some((name.clone(), start(&text, LONGEST_TEXT)))
     });
     labels.collect()
-}
-
-/// What the condition measures, by the metric and by every text in which a condition can name one.
-fn signal(incident: &Value) -> Signal {
-    let condition = &incident["condition"];
-    let threshold = &condition["conditionThreshold"];
-    // Both say nothing about how requests were answered, even where they name their metric.
-    if !condition["conditionAbsent"].is_null() || !condition["conditionMatchedLog"].is_null() {
-        return Signal::Other;
-    }
-    let texts = [
-        &incident["metric"]["type"],
-        &threshold["filter"],
-        &threshold["denominatorFilter"],
-        &condition["conditionMonitoringQueryLanguage"]["query"],
-        &condition["conditionPrometheusQueryLanguage"]["query"],
-    ];
-    let texts = texts.map(|text| text.as_str().unwrap_or_default());
-    let names = |part: &str| texts.iter().any(|text| text.contains(part));
-    // PromQL spells the metric `run_googleapis_com:request_count`.
-    let measures = |metric: &str| {
-        names(&format!("run.googleapis.com/{metric}")) || names(&format!("run_googleapis_com:{metric}"))
-    };
-    let [metric, filter, denominator, ..] = texts;
-    let is_ratio = !denominator.is_empty() && filter.contains("cloud_run_revision");
-    let is_unnamed = metric.is_empty() && !names("metric.type");
-
-    if names("select_slo_burn_rate") {
-        Signal::SlowBurn
-    } else if measures("request_latencies") {
-        // Before the count: a mean latency is written as the latencies over the count.
-        Signal::Latency
-    } else if measures("request_count") || (is_ratio && is_unnamed) {
-        Signal::Errors
-    } else {
-        Signal::Other
-    }
 }
 
 /// A name that decides something. Nothing, and the words that scripts write for nothing, are no name.

@@ -10,6 +10,8 @@
 
 mod audit;
 
+mod condition;
+
 mod envelope;
 
 mod incident;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::domain::alert::IncidentState;
+use crate::domain::alert::{Condition, IncidentState};
 use crate::domain::decision::{Outcome, Plan};
 use crate::domain::evidence::{self, Sample};
 use crate::domain::record::{Phase, Rollback, Share};
@@ -41,6 +41,7 @@ fn alert() -> Alert {
         policy_labels: BTreeMap::new(),
         scoping_project: Some("demo-project".into()),
         signal: Signal::Errors,
+        condition: Condition::default(),
         policy_name: "High error rate".into(),
         condition_name: "5xx above 5 %".into(),
         summary: "Ratio for demo-project is above the threshold of 0.05 with a value of 0.234.".into(),

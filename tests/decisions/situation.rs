@@ -140,6 +140,10 @@ struct Alert {
     /// The monitored resource's type; that of an uptime check is `uptime_url`.
     resource: String,
     test: bool,
+    /// Another condition than the kind's.
+    condition: Option<Value>,
+    /// The metric labels of the series that fired.
+    metric_labels: BTreeMap<String, String>,
 }
 
 impl Default for Alert {
@@ -156,6 +160,8 @@ impl Default for Alert {
             service: SERVICE.into(),
             resource: "cloud_run_revision".into(),
             test: false,
+            condition: None,
+            metric_labels: BTreeMap::new(),
         }
     }
 }
@@ -288,23 +294,28 @@ impl Situation {
             service,
             resource,
             test,
+            condition,
+            metric_labels,
         } = &self.alert;
         let filter = |metric: &str| format!("metric.type=\"{metric}\" resource.type=\"cloud_run_revision\"");
-        let condition = match kind.as_str() {
-            "errors" => json!({"conditionThreshold": {"filter": filter("run.googleapis.com/request_count")}}),
-            "latency" => {
-                json!({"conditionThreshold": {"filter": filter("run.googleapis.com/request_latencies")}})
-            }
-            "slo_burn" => json!({"conditionThreshold": {"filter":
-                "select_slo_burn_rate(\"projects/demo-project/services/k/serviceLevelObjectives/main\",\"3600s\")"}}),
-            "uptime" => json!({"conditionThreshold": {"filter":
-                "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\" resource.type=\"uptime_url\""}}),
+        let above =
+            |filter: &str| json!({"conditionThreshold": {"filter": filter, "comparison": "COMPARISON_GT"}});
+        let errors =
+            filter("run.googleapis.com/request_count") + " metric.labels.response_code_class=\"5xx\"";
+        let of_its_kind = match kind.as_str() {
+            "errors" => above(&errors),
+            "latency" => above(&filter("run.googleapis.com/request_latencies")),
+            "slo_burn" => above(
+                "select_slo_burn_rate(\"projects/demo-project/services/k/serviceLevelObjectives/main\",\"3600s\")",
+            ),
+            "uptime" => above(
+                "metric.type=\"monitoring.googleapis.com/uptime_check/check_passed\" resource.type=\"uptime_url\"",
+            ),
             "log" => json!({"conditionMatchedLog": {"filter": "severity>=ERROR"}}),
-            "saturation" => {
-                json!({"conditionThreshold": {"filter": filter("run.googleapis.com/container/cpu/utilizations")}})
-            }
+            "saturation" => above(&filter("run.googleapis.com/container/cpu/utilizations")),
             other => panic!("{}: there is no alert of kind {other}", self.name),
         };
+        let condition = condition.clone().unwrap_or(of_its_kind);
         let uptime = kind == "uptime";
         let mut labels = json!({"project_id": PROJECT});
         if !uptime {
@@ -330,6 +341,7 @@ impl Situation {
                 "policy_name": self.name,
                 "condition_name": kind,
                 "condition": condition,
+                "metric": {"labels": metric_labels},
             }
         });
         let data = base64(notification.to_string().as_bytes());

@@ -159,7 +159,9 @@ fn condition(kind: Kind, metric: &str, service: &str, project: &str) -> Value {
     let threshold = json!({"aggregations": aggregations, "comparison": "COMPARISON_GT", "duration": "0s", "filter": filter});
     match kind {
         Kind::LogMatch => json!({"conditionMatchedLog": {"filter": "severity>=ERROR"}}),
-        Kind::SloBurn => json!({"conditionThreshold": {"filter": slo, "thresholdValue": 10}}),
+        Kind::SloBurn => {
+            json!({"conditionThreshold": {"comparison": "COMPARISON_GT", "filter": slo, "thresholdValue": 10}})
+        }
         Kind::Ratio => {
             let mut ratio = threshold;
             ratio["denominatorFilter"] = json!(filter);

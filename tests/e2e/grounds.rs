@@ -167,3 +167,45 @@ async fn a_webhook_without_incident_and_message_id_is_once_as_well() {
     assert_nothing_is_touched(&simulator);
     runback.finish().await;
 }
+
+#[tokio::test]
+async fn in_the_dark_an_alert_that_does_not_say_that_requests_fail_is_explained() {
+    let class = |name: &str| {
+        format!(
+            "resource.type = \"cloud_run_revision\" AND metric.type = \"run.googleapis.com/request_count\" \
+             AND metric.labels.response_code_class = \"{name}\""
+        )
+    };
+    let condition = "/incident/condition/conditionThreshold";
+    let harmless: [fn(Alert, String) -> Alert; 3] = [
+        |alert, _| alert.set("/incident/metric/labels", json!({"response_code_class": "4xx"})),
+        |alert, _| {
+            alert
+                .set("/incident/metric/labels", json!({}))
+                .set("/incident/condition/conditionThreshold/thresholdValue", json!(1000))
+        },
+        |alert, successes| {
+            alert
+                .set("/incident/metric/labels", json!({}))
+                .set("/incident/condition/conditionThreshold/filter", json!(successes))
+                .set("/incident/condition/conditionThreshold/comparison", json!("COMPARISON_LT"))
+        },
+    ];
+    for change in harmless {
+        let (simulator, runback, alert) = a_failing_deploy().await;
+        simulator.at("monitoring.list").always().fails(503);
+        runback.deliver(&change(alert, class("2xx"))).await.is(200, "notify", "explain_only");
+        assert_contains(&one_story(&simulator), &["does not say that requests fail"]);
+        assert_untouched(&simulator);
+        runback.finish().await;
+    }
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("monitoring.list").always().fails(503);
+    let by_filter = alert
+        .set("/incident/metric/labels", json!({}))
+        .set(&format!("{condition}/filter"), json!(class("5xx")))
+        .set(&format!("{condition}/thresholdValue"), json!(10));
+    runback.deliver(&by_filter).await.is(200, "rollback", "unconfirmed");
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}

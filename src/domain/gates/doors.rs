@@ -72,23 +72,42 @@ pub(in crate::domain) fn open(facts: &Facts<'_>) -> Passage<()> {
 
 /// Which service is meant, and whether the policy lists it.
 pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a Rules)> {
-    let user = |key: &str| alert.policy_labels.get(key).filter(|value| !value.is_empty());
-    // Labels of other kinds of resources use the same names for other things.
-    let of_cloud_run = alert.resource_type == "cloud_run_revision" || alert.resource_type.is_empty();
+    let filled = |value: &&String| !value.is_empty();
+    let user = |key: &str| alert.policy_labels.get(key).filter(filled);
+    let pinned = |key: &str| alert.condition.labels.get(key).filter(filled);
+    // Labels of other kinds of resources use the same names for other things. A query's series need not have a
+    // resource of its own: then it is about Cloud Run because its metric is.
+    let kind = alert.resource_type.as_str();
+    let of_cloud_run = ["", "cloud_run_revision"].contains(&kind) || alert.condition.about_cloud_run;
     let resource =
         |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
-    let monitored = alert.resource_labels.get("project_id").filter(|value| !value.is_empty());
-    let project = resource("project_id").or_else(|| user("runback_project")).or(monitored);
-    let project = project.or(alert.scoping_project.as_ref()).filter(|value| !value.is_empty());
-    let region = resource("location").or_else(|| user("runback_location"));
-    let service = resource("service_name").or_else(|| user("runback_service"));
+    let monitored = alert.resource_labels.get("project_id").filter(filled);
+    let named = |label: &str, wish: &str| resource(label).or_else(|| user(wish)).or_else(|| pinned(label));
+    let said = named("project_id", "runback_project").or(monitored);
+    let project = said.or(alert.scoping_project.as_ref().filter(filled));
+    let region = named("location", "runback_location");
+    let service = named("service_name", "runback_service");
 
     if !of_cloud_run && service.is_none() {
-        let kind = &alert.resource_type;
         return Err(Halt::ignore(
             Reason::NotGuarded,
             format!("the alert is about a {kind}, not a Cloud Run service"),
         ));
+    }
+    // A name that a label gives is enough where only one guarded service has it. One that the condition only filters
+    // by is not: the same filter lets through services of that name in every region.
+    let by_name = resource("service_name").or_else(|| user("runback_service"));
+    if let Some(name) = by_name.filter(|_| region.is_none() || project.is_none()) {
+        let fits = |guarded: &ServiceName| {
+            guarded.service == *name
+                && said.is_none_or(|project| guarded.project == *project)
+                && region.is_none_or(|region| guarded.region == *region)
+        };
+        let mut fitting = policy.services.iter().filter(|(guarded, _)| fits(guarded));
+        if let (Some((guarded, rules)), None) = (fitting.next(), fitting.next()) {
+            let detail = format!("the policy lists one service called {name}: {guarded}");
+            return Ok(((guarded.clone(), rules), detail));
+        }
     }
     let missing: Vec<_> = [("project", project), ("region", region), ("service", service)]
         .into_iter()

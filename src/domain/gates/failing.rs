@@ -92,6 +92,10 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             if let Some(halt) = distrust(case, &dark) {
                 return Err(halt);
             }
+            if shows_in_requests && !case.alert.condition.accuses {
+                let detail = format!("{dark}, and this alert does not say that requests fail or are slow");
+                return Err(Halt::notify(Reason::ExplainOnly, detail));
+            }
             Ok((Reason::Unconfirmed, format!("unconfirmed: {dark}, so Runback trusted the alert")))
         }
         Evidence::Read(_) => {

@@ -88,9 +88,9 @@ fn the_service_is_named_by_the_resource_or_else_by_the_policy_or_else_by_the_sco
         ("nothing names the service", labels(run, &all[..2], &[]), "notify unresolved_service at guarded"),
         ("no label is left", labels(run, &[], &[]), "notify unresolved_service at guarded"),
         (
-            "nothing names the project",
+            "nothing names the project, and the policy lists one service of that name and region",
             no_scope(labels(run, &[], BY_POLICY)),
-            "notify unresolved_service at guarded",
+            ok,
         ),
         (
             "the project is another one",
@@ -108,6 +108,56 @@ fn the_service_is_named_by_the_resource_or_else_by_the_policy_or_else_by_the_sco
             labels("aws_ecs_service", &all, &[]),
             "ignore not_guarded at guarded",
         ),
+    ]);
+}
+
+#[test]
+fn a_name_is_enough_where_one_guarded_service_has_it() {
+    let run = "cloud_run_revision";
+    let called = |region: &str, service: &str| {
+        let mut world = labels(run, &[("service_name", "k-back")], &[]);
+        let rules = world.policy.services.values().next().cloned().unwrap();
+        world.policy.services.insert(name(region, service), rules);
+        world
+    };
+    let pinned = |labels: World, pinned: &[(&str, &str)]| {
+        let pinned = pinned.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        labels.alert(|alert| alert.condition.labels = pinned)
+    };
+    let of_a_query =
+        |kind: &str| labels(kind, &[], &[]).alert(|alert| alert.condition.about_cloud_run = true);
+    let ok = "rollback confirmed to k-back-00041-xyz";
+    let unresolved = "notify unresolved_service at guarded";
+    check([
+        ("the only one", called("asia-northeast1", "k-front"), ok),
+        ("by the policy's user label", labels(run, &[], &[("runback_service", "k-back")]), ok),
+        ("one in each of two regions", called("us-east1", "k-back"), unresolved),
+        ("a name that nobody guards", labels(run, &[("service_name", "k-other")], &[]), unresolved),
+        (
+            "the condition names service and region",
+            pinned(labels(run, &[], &[]), &[("service_name", "k-back"), ("location", "asia-northeast1")]),
+            ok,
+        ),
+        (
+            "the condition names the service, the series its region",
+            pinned(labels(run, &[("location", "asia-northeast1")], &[]), &[("service_name", "k-back")]),
+            ok,
+        ),
+        (
+            "a label outweighs the condition",
+            pinned(
+                labels(run, &[("location", "asia-northeast1"), ("service_name", "k-back")], &[]),
+                &[("service_name", "k-front"), ("location", "us-east1")],
+            ),
+            ok,
+        ),
+        (
+            "the condition filters by the name alone, in all regions",
+            pinned(labels(run, &[], &[]), &[("service_name", "k-back")]),
+            unresolved,
+        ),
+        ("a query on a Cloud Run metric without a resource", of_a_query("prometheus_target"), unresolved),
+        ("on a Cloud Run metric, of another kind", of_a_query("global"), unresolved),
     ]);
 }
 

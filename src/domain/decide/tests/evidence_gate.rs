@@ -255,9 +255,18 @@ fn the_label_on_a_request_alert() {
 }
 
 #[test]
-fn without_monitoring_a_request_alerts_word_stands() {
+fn without_monitoring_an_alert_on_failed_or_slow_requests_is_trusted() {
     let dark = |signal: Signal| failing(0.0, 60.0).signal(signal).dark(None);
+    let harmless = |signal: Signal| dark(signal).alert(|alert| alert.condition.accuses = false);
     check([
+        ("too many 4xx", harmless(Signal::Errors), "notify explain_only at failing"),
+        ("latency below a limit", harmless(Signal::Latency), "notify explain_only at failing"),
+        (
+            "it vouches for what requests show",
+            harmless(Signal::Errors).wish("rollback"),
+            "notify explain_only at failing",
+        ),
+        ("Monitoring answers", failing(0.4, 60.0).alert(|alert| alert.condition.accuses = false), BACK),
         ("errors", dark(Signal::Errors), "rollback unconfirmed to k-back-00041-xyz"),
         ("latency", dark(Signal::Latency), "rollback unconfirmed to k-back-00041-xyz"),
         ("a slow burn", dark(Signal::SlowBurn), "rollback unconfirmed to k-back-00041-xyz"),

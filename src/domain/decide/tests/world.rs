@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::alert::{Alert, IncidentState, Signal};
+use crate::domain::alert::{Alert, Condition, IncidentState, Signal};
 use crate::domain::decide::{Round, axis_of};
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::policy::{Mode, Policy, Rules};
@@ -75,6 +75,7 @@ impl World {
                 policy_labels: BTreeMap::new(),
                 scoping_project: Some("demo-project".into()),
                 signal: Signal::Errors,
+                condition: Condition { accuses: true, ..Condition::default() },
                 policy_name: "5xx".into(),
                 condition_name: "5xx".into(),
                 summary: String::new(),
