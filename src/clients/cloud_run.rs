@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google};
+use super::google::{Call, CallError, Google, address};
 use wire::{RevisionList, WireRevision, WireService, WireTarget};
 
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
@@ -56,10 +56,14 @@ impl CloudRun {
         Self { google, base: base.trim_end_matches('/').to_owned() }
     }
 
-    fn url(&self, name: &ServiceName, rest: &str) -> Result<Url, CallError> {
-        let base = self.base.replace("{region}", &name.region);
-        let text = format!("{base}/apis/serving.knative.dev/v1/namespaces/{}/{rest}", name.project);
-        Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))
+    fn url<const N: usize>(&self, name: &ServiceName, rest: [&str; N]) -> Result<Url, CallError> {
+        let ServiceName { project, region, .. } = name;
+        // It becomes a part of the host's name, and must not lead to another one: a token is sent there.
+        if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(CallError::Rejected(format!("{region:?} is no region")));
+        }
+        let path = ["apis", "serving.knative.dev", "v1", "namespaces", project];
+        address(&self.base.replace("{region}", region), path.into_iter().chain(rest))
     }
 
     /// Reads a service (`run.services.get`).
@@ -67,7 +71,7 @@ impl CloudRun {
     /// # Errors
     /// See [`CallError`].
     pub async fn service(&self, name: &ServiceName, deadline: Instant) -> Result<ServiceDocument, CallError> {
-        let url = self.url(name, &format!("services/{}", name.service))?;
+        let url = self.url(name, ["services", &name.service])?;
         let call = Call {
             method: Method::GET,
             url,
@@ -87,7 +91,7 @@ impl CloudRun {
         let mut revisions = Vec::new();
         let mut page = String::new();
         loop {
-            let mut url = self.url(name, "revisions")?;
+            let mut url = self.url(name, ["revisions"])?;
             url.query_pairs_mut()
                 .append_pair("labelSelector", &format!("serving.knative.dev/service={}", name.service))
                 .append_pair("limit", &MOST_REVISIONS.to_string());
@@ -148,7 +152,7 @@ impl CloudRun {
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
         let name = &read.service.name;
-        let url = self.url(name, &format!("services/{}", name.service))?;
+        let url = self.url(name, ["services", &name.service])?;
         let body = read.with(traffic, record)?;
         let call = Call {
             method: Method::PUT,

@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::BackoffBuilder;
+use backon::Retryable;
+use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::retry;
 use super::tokens::Tokens;
 use super::transport::{NoAnswer, Request, SharedTransport};
 
 /// One try of a read may take this long; then there is time for another within the call's deadline.
 const ONE_TRY: Duration = Duration::from_secs(2);
 
-/// So often a call is tried, whatever time is left: a server in trouble does not recover by being asked more.
-const MOST_TRIES: usize = 8;
+/// The project whose quota a person's calls count for. Without it some APIs refuse the credentials of gcloud.
+const QUOTA_PROJECT: HeaderName = HeaderName::from_static("x-goog-user-project");
 
 /// A call to Google that did not work, by what its caller has to do about it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -37,11 +39,11 @@ pub enum CallError {
     /// 409 with status `ABORTED`: somebody else has changed the object since it was read.
     #[error("{0}")]
     Conflict(String),
-    /// Any other answer below 500: repeating the request gives the same answer.
+    /// Any other 4xx: repeating the request gives the same answer.
     #[error("{0}")]
     Rejected(String),
-    /// 5xx, 429, no connection, no answer in time, or an answer that cannot be read. May work later, and a write may
-    /// have been carried out.
+    /// 5xx, 429, a redirect, no connection, no answer in time, or an answer that cannot be read. May work later, and a
+    /// write may have been carried out.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -70,6 +72,15 @@ pub struct Call<'a> {
     pub deadline: Instant,
 }
 
+/// A try that failed.
+struct Failed {
+    error: CallError,
+    /// Whether another try may go better.
+    passes: bool,
+    /// The pause that Google asks for.
+    asked: Option<Duration>,
+}
+
 impl Google {
     /// Speaks through `transport`, as whom `tokens` says.
     #[must_use]
@@ -82,59 +93,79 @@ impl Google {
     /// # Errors
     /// As any call, see [`CallError`].
     pub async fn warm_up(&self, deadline: Instant) -> Result<(), CallError> {
-        self.tokens.bearer(deadline).await.map(|_| ())
+        self.tokens.access(deadline).await.map(|_| ())
     }
 
-    /// Makes the call and gives the body of a successful answer. A repeatable one is repeated on 429, 5xx and lost
-    /// connections, with growing and jittered pauses, until its deadline. A pause that Google asks for is kept where it is
-    /// the longer one.
+    /// Makes the call and gives the body of a successful answer. A repeatable one is tried again after 429, 5xx and a
+    /// lost connection, a few times and until its deadline (see [`retry`]).
     ///
     /// # Errors
     /// By kind, see [`CallError`].
     pub async fn call(&self, call: Call<'_>) -> Result<Vec<u8>, CallError> {
-        let mut pauses = backon::ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(80))
-            .with_max_delay(Duration::from_secs(1))
-            .with_max_times(MOST_TRIES - 1)
-            .with_jitter()
-            .build();
-        loop {
-            let (error, asked) = match self.try_once(&call).await {
-                Ok(body) => return Ok(body),
-                Err(failure) => failure,
-            };
-            let passes = call.repeatable && matches!(error, CallError::Unavailable(_));
-            let Some(pause) = pauses.next().filter(|_| passes) else { return Err(error) };
-            let pause = pause.max(asked.unwrap_or_default());
-            if Instant::now().checked_add(pause).is_none_or(|then| then >= call.deadline) {
-                return Err(error);
-            }
-            sleep(pause).await;
-        }
+        let tried = (|| self.try_once(&call))
+            .retry(retry::pauses(Duration::from_millis(80), Duration::from_secs(1)))
+            .sleep(sleep)
+            .when(|failed: &Failed| call.repeatable && failed.passes)
+            .adjust(|failed, pause| retry::pause(pause, failed.asked, call.deadline))
+            .await;
+        tried.map_err(|failed| failed.error)
     }
 
-    /// One try, with the pause that a failed answer asks for.
-    async fn try_once(&self, call: &Call<'_>) -> Result<Vec<u8>, (CallError, Option<Duration>)> {
-        let end = if call.repeatable { call.deadline.min(Instant::now() + ONE_TRY) } else { call.deadline };
-        let token = self.tokens.bearer(end).await.map_err(|error| (error, None))?;
-        let mut request = Request::new(call.method.clone(), call.url.clone()).bearer(&token);
+    async fn try_once(&self, call: &Call<'_>) -> Result<Vec<u8>, Failed> {
+        let access = self.tokens.access(call.deadline).await?;
+        let mut request = Request::new(call.method.clone(), call.url.clone()).bearer(&access.token);
+        if let Some(project) = &access.quota_project {
+            request = request.header(QUOTA_PROJECT, project);
+        }
         if let Some(body) = call.body {
             request = request.json(body);
         }
+        let end = if call.repeatable { call.deadline.min(Instant::now() + ONE_TRY) } else { call.deadline };
         let answer = match timeout_at(end, self.transport.exchange(request)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err((no_answer(error), None)),
-            Err(_) => return Err((CallError::Unavailable("no answer in time".into()), None)),
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(CallError::Unavailable("no answer in time".into()).into()),
         };
         if answer.status.is_success() {
             return Ok(answer.body);
         }
         if answer.status == StatusCode::UNAUTHORIZED {
-            self.tokens.forget(&token).await;
+            self.tokens.forget(&access.token);
         }
-        let pause = answer.retry_after();
-        Err((failure(answer.status, &answer.body, call.permission), pause))
+        let asked = answer.retry_after();
+        Err(Failed { asked, ..failure(answer.status, &answer.body, call.permission).into() })
     }
+}
+
+impl From<CallError> for Failed {
+    fn from(error: CallError) -> Self {
+        Self { passes: matches!(error, CallError::Unavailable(_)), error, asked: None }
+    }
+}
+
+impl From<NoAnswer> for Failed {
+    fn from(error: NoAnswer) -> Self {
+        // What is too long now is too long a moment later, and costs as much memory.
+        let passes = matches!(error, NoAnswer::Lost(_));
+        Self { error: no_answer(error), passes, asked: None }
+    }
+}
+
+/// An address below `base`. Whatever a name is made of, it stays one segment of the path.
+pub(super) fn address<'a>(base: &str, names: impl IntoIterator<Item = &'a str>) -> Result<Url, CallError> {
+    let refused = |what: &str| CallError::Rejected(format!("{what:?} cannot be part of an address"));
+    let mut url = Url::parse(base).map_err(|_| refused(base))?;
+    let mut path = url.path_segments_mut().map_err(|()| refused(base))?;
+    path.pop_if_empty();
+    for name in names {
+        // The URL's parser leaves these out, and what is left is another address.
+        if ["", ".", ".."].contains(&name) || name.contains(char::is_control) {
+            return Err(refused(name));
+        }
+        path.push(name);
+    }
+    drop(path);
+    Ok(url)
 }
 
 /// An exchange that came to nothing.
@@ -174,8 +205,10 @@ fn failure(status: StatusCode, body: &[u8], permission: &str) -> CallError {
         }
         404 => CallError::NotFound(message),
         409 if name == "ABORTED" => CallError::Conflict(message),
-        408 | 429 | 500.. => CallError::Unavailable(message),
-        _ => CallError::Rejected(message),
+        408 | 429 | 499 => CallError::Unavailable(message),
+        400..500 => CallError::Rejected(message),
+        // Also a redirect, which something on the way must have made up.
+        _ => CallError::Unavailable(message),
     }
 }
 
@@ -189,37 +222,4 @@ fn named_permission(message: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_told_apart_by_what_has_to_be_done() {
-        let body = |status: &str, message: &str| {
-            format!(r#"{{"error":{{"code":1,"message":"{message}","status":"{status}"}}}}"#)
-        };
-        let kind = |code: u16, body: &str| match failure(
-            StatusCode::from_u16(code).unwrap(),
-            body.as_bytes(),
-            "run.services.get",
-        ) {
-            CallError::Denied { permission, .. } => format!("denied {permission}"),
-            CallError::NotFound(_) => "not found".into(),
-            CallError::Conflict(_) => "conflict".into(),
-            CallError::Rejected(_) => "rejected".into(),
-            CallError::Unavailable(_) => "unavailable".into(),
-            CallError::SignedOut(_) => "signed out".into(),
-        };
-        let named =
-            body("PERMISSION_DENIED", "Permission 'iam.serviceaccounts.actAs' denied on service account x");
-        assert_eq!(kind(403, &named), "denied iam.serviceaccounts.actAs");
-        assert_eq!(kind(403, "<html>"), "denied run.services.get");
-        assert_eq!(kind(401, &body("UNAUTHENTICATED", "no")), "denied run.services.get");
-        assert_eq!(kind(404, ""), "not found");
-        assert_eq!(kind(409, &body("ABORTED", "Conflict for resource")), "conflict");
-        assert_eq!(kind(409, &body("ALREADY_EXISTS", "Revision named")), "rejected");
-        assert_eq!(kind(400, &body("INVALID_ARGUMENT", "bad")), "rejected");
-        for code in [408, 429, 500, 502, 503, 504] {
-            assert_eq!(kind(code, ""), "unavailable", "{code}");
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,11 @@
 
 pub mod transport;
 
+mod retry;
+
+#[cfg(test)]
+mod within;
+
 pub mod tokens;
 
 pub mod google;

@@ -9,7 +9,7 @@ use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Method, Url};
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google};
+use super::google::{Call, CallError, Google, address};
 use wire::{List, MetricLabels, Point};
 
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
@@ -145,16 +145,15 @@ impl Monitoring {
     }
 
     fn url(&self, name: &ServiceName, axis: Axis, tier: Tier, page: &str) -> Result<Url, CallError> {
-        let text = format!("{}/v3/projects/{}/timeSeries", self.base, name.project);
-        let mut url =
-            Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))?;
+        let mut url = address(&self.base, ["v3", "projects", &name.project, "timeSeries"])?;
         let metric = match axis {
             Axis::Errors => "run.googleapis.com/request_count",
             Axis::Slowness => "run.googleapis.com/request_latencies",
         };
         let filter = format!(
-            r#"metric.type="{metric}" AND resource.type="cloud_run_revision" AND resource.labels.service_name="{}" AND resource.labels.location="{}""#,
-            name.service, name.region
+            r#"metric.type="{metric}" AND resource.type="cloud_run_revision" AND resource.labels.service_name={} AND resource.labels.location={}"#,
+            quoted(&name.service),
+            quoted(&name.region)
         );
         let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut query = url.query_pairs_mut();
@@ -175,6 +174,11 @@ impl Monitoring {
         drop(query);
         Ok(url)
     }
+}
+
+/// A text in a filter, whatever it is made of.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\""))
 }
 
 /// Hours for the far past, five minutes for the last day, minutes for the last hours: fine where a switch may have

@@ -5,12 +5,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
+use backon::Retryable;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::retry;
 use super::transport::{Answer, NoAnswer, Request, SharedTransport};
 use crate::domain::text;
 use crate::notice::Message;
@@ -138,26 +139,21 @@ impl Slack {
         deadline: Duration,
     ) -> Result<Posted, SlackError> {
         let end = Instant::now() + deadline;
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(3))
-            .with_jitter()
-            .without_max_times()
-            .build();
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let (last, retry_after) = match timeout(left.min(TRY), self.attempt(message, place)).await {
-                Ok(Ok(posted)) => return Ok(posted),
-                Ok(Err(Failure::Final(why))) => return Err(SlackError::Refused(why)),
-                Ok(Err(Failure::Passing { why, retry_after })) => (why, retry_after),
-                Err(_) => ("no answer".to_owned(), None),
-            };
-            let pause = pauses.next().unwrap_or_default().max(retry_after.unwrap_or_default());
-            if end.saturating_duration_since(Instant::now()) <= pause {
-                return Err(SlackError::TooLate { deadline, last });
-            }
-            sleep(pause).await;
-        }
+        let attempt = || async {
+            let limit = end.min(Instant::now() + TRY);
+            let late = |_| Err(Failure::Passing { why: "no answer".into(), retry_after: None });
+            timeout_at(limit, self.attempt(message, place)).await.unwrap_or_else(late)
+        };
+        let tried = attempt
+            .retry(retry::pauses(Duration::from_millis(200), Duration::from_secs(3)))
+            .sleep(sleep)
+            .when(|failure| matches!(failure, Failure::Passing { .. }))
+            .adjust(|failure, pause| retry::pause(pause, failure.retry_after(), end))
+            .await;
+        tried.map_err(|failure| match failure {
+            Failure::Final(why) => SlackError::Refused(why),
+            Failure::Passing { why, .. } => SlackError::TooLate { deadline, last: why },
+        })
     }
 
     async fn attempt(&self, message: &Message, place: Place<'_>) -> Result<Posted, Failure> {
@@ -251,6 +247,15 @@ fn verdict(answer: &Answer) -> Result<Posted, Failure> {
         return Err(Failure::Passing { why, retry_after });
     }
     Err(Failure::Final(why))
+}
+
+impl Failure {
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Final(_) => None,
+            Self::Passing { retry_after, .. } => *retry_after,
+        }
+    }
 }
 
 impl From<NoAnswer> for Failure {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google};
+use super::google::{Call, CallError, Google, address};
 
 /// A queue, and how its tasks reach us.
 #[derive(Clone)]
@@ -23,9 +23,8 @@ pub struct Tasks {
 }
 
 /// A task, as `tasks.get` shows it.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Named {
-    #[serde(default)]
     name: String,
 }
 
@@ -42,9 +41,9 @@ impl Tasks {
         }
     }
 
-    fn url(&self, rest: &str) -> Result<Url, CallError> {
-        let text = format!("{}/v2/{}/tasks{rest}", self.base, self.queue);
-        Url::parse(&text).map_err(|error| CallError::Rejected(format!("{text} is no URL: {error}")))
+    fn url(&self, rest: &[&str]) -> Result<Url, CallError> {
+        let tasks = self.queue.split('/').chain(["tasks"]);
+        address(&self.base, ["v2"].into_iter().chain(tasks).chain(rest.iter().copied()))
     }
 
     /// Creates a task that posts `body` at `due` (`cloudtasks.tasks.create`). One that exists stays as it is, so it is tried
@@ -74,7 +73,7 @@ impl Tasks {
         let permission = "cloudtasks.tasks.create";
         let call = Call {
             method: Method::POST,
-            url: self.url("")?,
+            url: self.url(&[])?,
             body: Some(&task),
             permission,
             repeatable: true,
@@ -92,7 +91,7 @@ impl Tasks {
     /// # Errors
     /// See [`CallError`].
     pub async fn exists(&self, id: &str, deadline: Instant) -> Result<bool, CallError> {
-        let url = self.url(&format!("/{id}"))?;
+        let url = self.url(&[id])?;
         let call = Call {
             method: Method::GET,
             url,
@@ -102,12 +101,16 @@ impl Tasks {
             deadline,
         };
         match self.google.call(call).await {
-            Ok(body) => {
-                let task: Named = serde_json::from_slice(&body).unwrap_or_default();
-                Ok(task.name.rsplit('/').next() == Some(id))
-            }
+            // Whatever else answers instead, an empty 200 among it, has not said that the task is there.
+            Ok(body) => match serde_json::from_slice::<Named>(&body) {
+                Ok(task) if task.name.rsplit('/').next() == Some(id) => Ok(true),
+                _ => Err(CallError::Unavailable(format!("an answer that is not about the task {id}"))),
+            },
             Err(CallError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! without a limit and goes past the proxy and the transport that everything else uses.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,7 +14,6 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::google::{CallError, no_answer};
@@ -28,11 +28,22 @@ const USER_TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
 /// A token is a kilobyte or two.
 const TOKEN_LIMIT: usize = 64 * 1024;
 
-/// A token is fetched anew this long before it ends, so that it does not end on its way.
-const BEFORE_ITS_END: Duration = Duration::from_secs(60);
+/// A token is renewed this long before it ends. The metadata server hands the same one out until five minutes before.
+const RENEWED: Duration = Duration::from_secs(225);
 
-/// A fetch may take this long.
-const ONE_TRY: Duration = Duration::from_secs(2);
+/// A token that cannot be renewed is used until shortly before its end, so that it does not end on its way.
+const USABLE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to renew a token that is still usable.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
+
+/// Nobody waits longer than this for a token.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Nor than this for a new one while the old one will do.
+const RENEWING: Duration = Duration::from_secs(1);
+
+const LONGEST_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 const SIGN_IN: &str = "not signed in to Google Cloud: run `gcloud auth application-default login`, or name a key file in \
                        GOOGLE_APPLICATION_CREDENTIALS";
@@ -41,8 +52,9 @@ const SIGN_IN: &str = "not signed in to Google Cloud: run `gcloud auth applicati
 pub struct Tokens {
     transport: SharedTransport,
     source: Source,
-    /// Held during a fetch, so that one serves all who wait.
     cached: Mutex<Option<Cached>>,
+    /// Held during a fetch that others wait for.
+    fetching: tokio::sync::Mutex<()>,
 }
 
 enum Source {
@@ -62,8 +74,17 @@ struct Key {
 }
 
 struct Cached {
-    token: String,
-    until: Instant,
+    access: Access,
+    renew: Instant,
+    end: Instant,
+}
+
+/// What a call needs.
+#[derive(Clone)]
+pub(super) struct Access {
+    pub(super) token: String,
+    /// The project whose quota the call counts for, where that is not the credentials' own.
+    pub(super) quota_project: Option<String>,
 }
 
 /// A key file that cannot be used.
@@ -85,6 +106,7 @@ struct UserFile {
     client_id: String,
     client_secret: String,
     refresh_token: String,
+    quota_project_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -106,69 +128,100 @@ impl Tokens {
             serde_json::from_str(&text).map_err(|_| refused("it is no service account's key".into()))?;
         let account = CustomServiceAccount::from_json(&text).map_err(|error| refused(error.to_string()))?;
         let key = Key { account, email: file.client_email, token_url: file.token_uri };
-        Ok(Self { transport, source: Source::Key(Box::new(key)), cached: Mutex::default() })
+        Ok(Self::of(transport, Source::Key(Box::new(key))))
     }
 
     /// As whoever is signed in on this machine (`gcloud auth application-default login`), else as the service account that
     /// the metadata server names. Nothing is read before the first token is wanted.
     #[must_use]
     pub fn by_default(transport: SharedTransport, metadata: Metadata) -> Self {
-        let user_file =
-            std::env::home_dir().map(|home| home.join(".config/gcloud/application_default_credentials.json"));
-        Self { transport, source: Source::Default { user_file, metadata }, cached: Mutex::default() }
+        let file = ".config/gcloud/application_default_credentials.json";
+        Self::of_user_file(transport, metadata, std::env::home_dir().map(|home| home.join(file)))
     }
 
-    /// A token to call Google with.
+    pub(super) fn of_user_file(
+        transport: SharedTransport,
+        metadata: Metadata,
+        user_file: Option<PathBuf>,
+    ) -> Self {
+        Self::of(transport, Source::Default { user_file, metadata })
+    }
+
+    fn of(transport: SharedTransport, source: Source) -> Self {
+        Self { transport, source, cached: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+    }
+
+    /// A token to call Google with. One that is about to end is renewed, and used on while that fails.
     ///
     /// # Errors
     /// [`CallError::SignedOut`] when there is nothing to get one with, [`CallError::Unavailable`] when none can be had in
     /// time.
-    pub(super) async fn bearer(&self, deadline: Instant) -> Result<String, CallError> {
-        let end = deadline.min(Instant::now() + ONE_TRY);
-        let in_time = timeout_at(end, async {
-            let mut cached = self.cached.lock().await;
-            if let Some(known) = cached.as_ref().filter(|known| Instant::now() < known.until) {
-                return Ok(known.token.clone());
+    pub(super) async fn access(&self, deadline: Instant) -> Result<Access, CallError> {
+        let now = Instant::now();
+        let end = deadline.min(now + PATIENCE);
+        match self.usable() {
+            Some((access, false)) => Ok(access),
+            Some((access, true)) => {
+                let renewed = timeout_at(end.min(now + RENEWING), self.fetch(end)).await;
+                Ok(renewed.ok().and_then(Result::ok).unwrap_or(access))
             }
-            let granted = self.fetch(end).await?;
-            let life = Duration::from_secs(granted.expires_in).saturating_sub(BEFORE_ITS_END);
-            *cached = Some(Cached { token: granted.access_token.clone(), until: Instant::now() + life });
-            Ok(granted.access_token)
-        });
-        in_time.await.unwrap_or_else(|_| Err(CallError::Unavailable("no access token in time".into())))
+            None => {
+                timeout_at(end, self.fetch_for_all(end)).await.unwrap_or_else(|_| Err(no_token("in time")))
+            }
+        }
+    }
+
+    /// One fetch serves all who wait for it.
+    async fn fetch_for_all(&self, end: Instant) -> Result<Access, CallError> {
+        let _turn = self.fetching.lock().await;
+        match self.usable() {
+            Some((access, _)) => Ok(access),
+            None => self.fetch(end).await,
+        }
+    }
+
+    /// The token that is known, and whether the caller should renew it, which one caller is told at a time.
+    fn usable(&self) -> Option<(Access, bool)> {
+        let (now, mut cached) = (Instant::now(), self.cached());
+        let known = cached.as_mut().filter(|known| now < known.end)?;
+        let due = now >= known.renew;
+        if due {
+            known.renew = now + RENEW_AGAIN;
+        }
+        Some((known.access.clone(), due))
     }
 
     /// Google does not take this token any more.
-    pub(super) async fn forget(&self, token: &str) {
-        let mut cached = self.cached.lock().await;
-        cached.take_if(|known| known.token == token);
+    pub(super) fn forget(&self, token: &str) {
+        self.cached().take_if(|known| known.access.token == token);
     }
 
-    async fn fetch(&self, deadline: Instant) -> Result<Granted, CallError> {
-        match &self.source {
-            Source::Key(key) => {
-                let form = format!(
-                    "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={}",
-                    key.assertion()?
-                );
-                let request = Request::new(Method::POST, key.token_url.clone());
-                self.redeem(request.body("application/x-www-form-urlencoded", form)).await
-            }
-            Source::Default { user_file, metadata } => {
-                if let Some(user) = user_file.as_deref().and_then(read_user) {
-                    let url =
-                        Url::parse(USER_TOKEN_URL).map_err(|error| CallError::Rejected(error.to_string()))?;
-                    let body = json!({
-                        "grant_type": "refresh_token",
-                        "client_id": user.client_id,
-                        "client_secret": user.client_secret,
-                        "refresh_token": user.refresh_token,
-                    });
-                    return self.redeem(Request::new(Method::POST, url).json(body.to_string())).await;
-                }
-                let token = metadata.access_token(deadline).await;
-                token.as_deref().map_or_else(|| Err(CallError::SignedOut(SIGN_IN.into())), granted)
-            }
+    fn cached(&self) -> MutexGuard<'_, Option<Cached>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, deadline: Instant) -> Result<Access, CallError> {
+        let (granted, quota_project) = match &self.source {
+            Source::Key(key) => (self.redeem(key.grant()?).await?, None),
+            Source::Default { user_file, metadata } => match user_file.as_deref().and_then(read_user) {
+                Some(user) => (self.redeem(user.grant()?).await?, user.quota_project_id),
+                None => (self.of_metadata(metadata, deadline).await?, None),
+            },
+        };
+        let access = Access { token: granted.access_token, quota_project };
+        // However long somebody says that it lasts: no token of Google's does for more than half a day.
+        let end = Instant::now() + Duration::from_secs(granted.expires_in).min(LONGEST_LIFE);
+        let known = Cached { access: access.clone(), renew: end - RENEWED, end: end - USABLE };
+        *self.cached() = Some(known);
+        Ok(access)
+    }
+
+    /// The metadata server's token. Where it has given one before, its silence does not mean that there is none.
+    async fn of_metadata(&self, metadata: &Metadata, deadline: Instant) -> Result<Granted, CallError> {
+        match metadata.access_token(deadline).await {
+            Some(answer) => granted(&answer),
+            None if self.cached().is_some() => Err(no_token("from the metadata server")),
+            None => Err(CallError::SignedOut(SIGN_IN.into())),
         }
     }
 
@@ -182,13 +235,34 @@ impl Tokens {
                 let why = format!("Google does not take the credentials (HTTP {})", answer.status.as_u16());
                 Err(CallError::SignedOut(format!("{why}; {SIGN_IN}")))
             }
-            status => Err(CallError::Unavailable(format!("no access token: HTTP {}", status.as_u16()))),
+            status => Err(no_token(&format!("(HTTP {})", status.as_u16()))),
         }
     }
 }
 
+impl UserFile {
+    /// What a signed-in user's token is asked for with.
+    fn grant(&self) -> Result<Request, CallError> {
+        let url = Url::parse(USER_TOKEN_URL).map_err(|error| CallError::Rejected(error.to_string()))?;
+        let body = json!({
+            "grant_type": "refresh_token",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+            "refresh_token": self.refresh_token,
+        });
+        Ok(Request::new(Method::POST, url).json(body.to_string()))
+    }
+}
+
 impl Key {
-    /// A signed request for a token (RFC 7523).
+    /// What the service account's token is asked for with (RFC 7523).
+    fn grant(&self) -> Result<Request, CallError> {
+        let assertion = self.assertion()?;
+        let form =
+            format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
+        Ok(Request::new(Method::POST, self.token_url.clone()).body("application/x-www-form-urlencoded", form))
+    }
+
     fn assertion(&self) -> Result<String, CallError> {
         #[expect(
             clippy::disallowed_methods,
@@ -213,7 +287,11 @@ impl Key {
 }
 
 fn granted(body: &[u8]) -> Result<Granted, CallError> {
-    parsed(body).ok_or_else(|| CallError::Unavailable("an access token that cannot be read".into()))
+    parsed(body).ok_or_else(|| no_token("that can be read"))
+}
+
+fn no_token(what: &str) -> CallError {
+    CallError::Unavailable(format!("no access token {what}"))
 }
 
 /// The file of `gcloud auth application-default login`, where there is one of a user.
@@ -224,3 +302,6 @@ fn read_user(path: &Path) -> Option<UserFile> {
 fn parsed<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     serde_json::from_slice(text).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,15 +5,23 @@ use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+use tokio::sync::Semaphore;
 
 /// No answer that Runback needs is longer: 1,000 revisions have about 6 MiB. An instance has 256 MiB.
 pub const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
 
+/// Answers beyond this length wait for each other, so that many at once do not fill the memory.
+const LONG: usize = 1024 * 1024;
+
+/// So many of the long ones are read at a time.
+const LONG_AT_ONCE: usize = 2;
+
 /// Hosts that do not accept a connection within this are not there.
-const CONNECT: std::time::Duration = std::time::Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// What is sent.
 #[derive(Debug, Clone)]
@@ -70,7 +78,10 @@ pub trait Transport: Send + Sync {
 pub type SharedTransport = Arc<dyn Transport>;
 
 /// The network.
-pub struct Network(Client);
+pub struct Network {
+    client: Client,
+    long: Semaphore,
+}
 
 impl Network {
     /// # Errors
@@ -93,7 +104,27 @@ impl Network {
             .user_agent(concat!("runback/", env!("CARGO_PKG_VERSION")))
             // A redirect would carry a token or a Slack message to an address that nobody configured.
             .redirect(redirect::Policy::none());
-        change(builder).build().map(Self).map_err(|error| format!("no HTTP client: {error}"))
+        let client = change(builder).build().map_err(|error| format!("no HTTP client: {error}"))?;
+        Ok(Self { client, long: Semaphore::new(LONG_AT_ONCE) })
+    }
+
+    /// The whole body, if it is no longer than that.
+    async fn read(&self, mut response: Response, limit: usize) -> Result<Vec<u8>, NoAnswer> {
+        if response.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(NoAnswer::TooLong(limit));
+        }
+        let (mut body, mut turn) = (Vec::new(), None);
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+            let length = body.len() + chunk.len();
+            if length > limit {
+                return Err(NoAnswer::TooLong(limit));
+            }
+            if length > LONG && turn.is_none() {
+                turn = self.long.acquire().await.ok();
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 }
 
@@ -101,18 +132,10 @@ impl Transport for Network {
     fn exchange(&self, request: Request) -> Exchange<'_> {
         let Request { method, url, headers, body, answer_limit } = request;
         Box::pin(async move {
-            let mut response =
-                self.0.request(method, url).headers(headers).body(body).send().await.map_err(no_answer)?;
+            let request = self.client.request(method, url).headers(headers).body(body);
+            let response = request.send().await.map_err(no_answer)?;
             let (status, headers) = (response.status(), response.headers().clone());
-            let mut body = Vec::new();
-            while answer_limit > 0
-                && let Some(chunk) = response.chunk().await.map_err(no_answer)?
-            {
-                if body.len() + chunk.len() > answer_limit {
-                    return Err(NoAnswer::TooLong(answer_limit));
-                }
-                body.extend_from_slice(&chunk);
-            }
+            let body = if answer_limit == 0 { Vec::new() } else { self.read(response, answer_limit).await? };
             Ok(Answer { status, headers, body })
         })
     }
@@ -187,9 +210,9 @@ impl Request {
 impl Answer {
     /// The pause that it asks for (`Retry-After` in whole seconds).
     #[must_use]
-    pub fn retry_after(&self) -> Option<std::time::Duration> {
+    pub fn retry_after(&self) -> Option<Duration> {
         let seconds = self.headers.get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(std::time::Duration::from_secs(seconds))
+        Some(Duration::from_secs(seconds))
     }
 }
 
@@ -197,37 +220,67 @@ impl Answer {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
-    /// A server that answers with a body that never ends.
-    async fn endless() -> Url {
+    /// A server of answers as their paths say: `long` has two mebibytes, `stall` stops there without an end, and `endless`
+    /// goes on for ever.
+    async fn serve() -> Url {
         rustls::crypto::ring::default_provider().install_default().ok();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         tokio::spawn(async move {
             loop {
-                let (mut client, _) = listener.accept().await.unwrap();
-                tokio::spawn(async move {
-                    client.read_exact(&mut [0; 16]).await.unwrap();
-                    let mut sent = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
-                    while sent.is_ok() {
-                        sent = client.write_all(&[b'x'; 16 * 1024]).await;
-                    }
-                });
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(answer(client));
             }
         });
         url
     }
 
+    async fn answer(mut client: TcpStream) {
+        let mut head = [0; 1024];
+        let length = client.read(&mut head).await.unwrap();
+        let asked_for = |path: &str| head[..length].starts_with(format!("GET /{path} ").as_bytes());
+        let mut sent = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        let mut left = if asked_for("endless") { usize::MAX } else { 2 * LONG };
+        while sent.is_ok() && left > 0 {
+            sent = client.write_all(&[b'x'; 16 * 1024]).await;
+            left -= 16 * 1024;
+        }
+        if asked_for("stall") {
+            std::future::pending::<()>().await;
+        }
+    }
+
     #[tokio::test]
     async fn an_endless_answer_is_given_up_at_its_limit() {
-        let (url, network) = (endless().await, Network::new().unwrap());
-        let request = Request::new(Method::GET, url.clone());
+        let (url, network) = (serve().await.join("endless").unwrap(), Network::new().unwrap());
+        let request = Request::new(Method::GET, url);
         let limited = network.exchange(request.clone().reads_at_most(1_000_000)).await;
         assert_eq!(limited.unwrap_err(), NoAnswer::TooLong(1_000_000));
         assert_eq!(network.exchange(request.clone()).await.unwrap_err(), NoAnswer::TooLong(ANSWER_LIMIT));
         let head = network.exchange(request.reads_at_most(0)).await.unwrap();
         assert_eq!((head.status.as_u16(), head.body.len()), (200, 0), "only the head was wanted");
+    }
+
+    #[tokio::test]
+    async fn long_answers_wait_for_each_other_and_whoever_gives_up_makes_room() {
+        let (url, network) = (serve().await, Network::new().unwrap());
+        let read = |path: &str, patience: u64| {
+            let exchange = network.exchange(Request::new(Method::GET, url.join(path).unwrap()));
+            tokio::time::timeout(Duration::from_millis(patience), exchange)
+        };
+        let stalls = || async { tokio::join!(read("stall", 1_000), read("stall", 1_000)) };
+        let waits = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let began = tokio::time::Instant::now();
+            let answer = read("long", 10_000).await.unwrap().unwrap();
+            (answer.body.len(), began.elapsed())
+        };
+        let ((first, second), (length, waited)) = tokio::join!(stalls(), waits);
+        assert!(first.is_err() && second.is_err(), "they have stalled");
+        assert_eq!(length, 2 * LONG);
+        assert!(waited > Duration::from_millis(500), "{waited:?}");
     }
 
     #[test]

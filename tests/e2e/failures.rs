@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::alert::Alert;
 use crate::harness::{Launch, split};
-use crate::simulator::{Reconcile, Simulator, minutes, refusal};
+use crate::simulator::{Reconcile, Reply, Simulator, minutes, refusal};
 use crate::situation::{
     BAD, GOOD, IN_TIME, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
     assert_untouched, k_back, moves, one_story, with_trouble,
@@ -170,6 +170,21 @@ async fn a_queue_that_is_down_stops_no_rollback_and_no_story() {
     assert_eq!(messages.len(), 2, "{messages:#?}");
     assert_contains(&messages[0].text, &["rolled back", BAD, GOOD]);
     assert_contains(&messages[1].text, &["does not look whether it helped", "RUNBACK_TASKS_QUEUE"]);
+    runback.finish().await;
+}
+
+/// Google never says so much; something in between might.
+#[tokio::test]
+async fn an_answer_far_too_long_is_not_read_and_the_message_comes_again() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("run.get").always().replies(Reply::text(200, &"x".repeat(40 * 1024 * 1024)));
+    let answer = runback.deliver(&alert).await;
+    assert_eq!(answer.status, 503, "{answer:#?}");
+    assert_contains(&answer.json()["error"].to_string(), &["an answer of more than"]);
+    assert!(runback.resident().unwrap() < 100 * 1024 * 1024);
+    simulator.repair();
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
     runback.finish().await;
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::clients::within::{self, answering};
 
 /// A service as the v1 API shows it, with fields that are newer than this client.
 const DOCUMENT: &str = include_str!("service.json");
@@ -334,4 +335,24 @@ fn pages_of_revisions_are_told_apart_from_the_last_one() {
     assert_eq!(list(r#"{"items":[],"metadata":{"continue":"CAE="}}"#).metadata.next.as_deref(), Some("CAE="));
     assert_eq!(list(r#"{"metadata":{"resourceVersion":"1"}}"#).metadata.next, None);
     assert!(list("{}").items.is_empty());
+}
+
+#[test]
+fn a_name_leads_to_no_other_address_and_no_other_host() {
+    let google = within::google(answering(|_| None));
+    let run = CloudRun::new(google, "https://{region}-run.googleapis.com");
+    let url = |project: &str, region: &str, service: &str| {
+        let name = ServiceName { project: project.into(), region: region.into(), service: service.into() };
+        run.url(&name, ["services", &name.service]).map(String::from)
+    };
+    assert_eq!(
+        url("example.com:k", "asia-northeast1", "k/../x?y").unwrap(),
+        "https://asia-northeast1-run.googleapis.com/apis/serving.knative.dev/v1/namespaces/example.com:k/services/k%2F..%2Fx%3Fy"
+    );
+    for region in ["evil.example/", "me@evil.example", "asia.", "a:1", "\u{0430}sia"] {
+        assert!(matches!(url("p", region, "k"), Err(CallError::Rejected(_))), "{region}");
+    }
+    for (project, service) in [("..", "k"), ("p", ".."), ("p", "")] {
+        assert!(matches!(url(project, "asia-northeast1", service), Err(CallError::Rejected(_))));
+    }
 }

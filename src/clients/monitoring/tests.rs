@@ -1,5 +1,6 @@
 use super::wire::{Distribution, Interval};
 use super::*;
+use crate::clients::within::{self, answering};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -232,4 +233,21 @@ fn a_distribution_without_buckets_proves_nothing_slow() {
         [(7, 4)],
         "the response code means nothing here"
     );
+}
+
+#[test]
+fn a_name_cannot_say_more_than_a_name_in_a_query() {
+    let google = within::google(answering(|_| None));
+    let monitoring = Monitoring::new(google, "https://monitoring.googleapis.com");
+    let name = ServiceName {
+        project: "p/../q".into(),
+        region: "r".into(),
+        service: r#"k" OR resource.type="\"#.into(),
+    };
+    let [_, _, fine] = tiers(&Rules::default(), at("2026-11-22T03:14:00Z"));
+    let url = monitoring.url(&name, Axis::Errors, fine, "").unwrap();
+    assert_eq!(url.path(), "/v3/projects/p%2F..%2Fq/timeSeries");
+    let (_, filter) = url.query_pairs().find(|(name, _)| name == "filter").unwrap();
+    let service = r#"resource.labels.service_name="k\" OR resource.type=\"\\" AND"#;
+    assert!(filter.contains(service), "{filter}");
 }
