@@ -11,7 +11,7 @@ mode = "observe"
 slack_webhook_secret = "runback-slack"
 
 operator_emails = ["oncall@example.com"]
-invokers        = ["group:oncall@example.com"]
+invokers        = ["user:somebody@example.com"]
 
 services = [
   {

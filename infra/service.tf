@@ -5,8 +5,18 @@ locals {
   # would be a circle: the service needs to know its own address, for its tasks to call back.
   public_url = "https://${var.name}-${data.google_project.runback.number}.${var.region}.run.app"
 
+  # A token names an account, and not the group by which that may call.
+  people = distinct(concat(
+    [for member in var.invokers : split(":", member)[1] if can(regex("^(user|serviceAccount):", member))],
+    var.invoker_emails,
+  ))
+  pipelines = [for member in var.pipelines : split(":", member)[1]]
+
   # What the tests and the demonstration call `environment`; secrets come below.
   environment = {
+    RUNBACK_CALLERS_EVENTS = join(",", concat([google_service_account.trigger.email], local.people))
+    # What the trigger brings may report a deploy as well.
+    RUNBACK_CALLERS_WATCH   = join(",", distinct(concat([google_service_account.trigger.email], local.people, local.pipelines)))
     RUNBACK_POLICY          = jsonencode(local.policy)
     RUNBACK_TASKS_QUEUE     = google_cloud_tasks_queue.checks.id
     RUNBACK_PUBLIC_URL      = local.public_url
@@ -144,7 +154,7 @@ resource "google_cloud_run_v2_service_iam_member" "callers" {
       trigger = google_service_account.trigger.member
       tasks   = google_service_account.tasks.member
     },
-    { for member in var.invokers : member => member },
+    { for member in concat(var.invokers, var.pipelines) : member => member },
   )
 
   project  = var.project
@@ -152,4 +162,11 @@ resource "google_cloud_run_v2_service_iam_member" "callers" {
   name     = google_cloud_run_v2_service.runback.name
   role     = "roles/run.invoker"
   member   = each.value
+}
+
+check "people_of_groups_are_known" {
+  assert {
+    condition     = length(var.invoker_emails) > 0 || alltrue([for member in var.invokers : can(regex("^(user|serviceAccount):", member))])
+    error_message = "invokers has a group, but a token names the account and not its groups: list the people in invoker_emails, or Runback answers them with 403."
+  }
 }

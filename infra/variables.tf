@@ -298,7 +298,7 @@ variable "ingress" {
 }
 
 variable "invokers" {
-  description = "Who else may call Runback, for example to send it an alert with curl: IAM members such as \"group:oncall@example.com\"."
+  description = "People who may send Runback an alert with curl, or report a deploy: IAM members such as \"user:a@example.com\". For the people of a group see invoker_emails."
   type        = list(string)
   default     = []
   nullable    = false
@@ -306,6 +306,30 @@ variable "invokers" {
   validation {
     condition     = alltrue([for member in var.invokers : can(regex("^(user|group|serviceAccount|domain|principal|principalSet):.+", member))])
     error_message = "invokers must be IAM members such as \"user:a@example.com\" or \"group:oncall@example.com\". allUsers would let anybody send alerts."
+  }
+}
+
+variable "invoker_emails" {
+  description = "The people of the groups in invokers, by their e-mail addresses: a token names no group."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.invoker_emails : can(regex("^[^@\\s,]+@[^@\\s,]+$", address))])
+    error_message = "invoker_emails must be e-mail addresses."
+  }
+}
+
+variable "pipelines" {
+  description = "Service accounts that may report a deploy (runback watch), and nothing else: IAM members such as \"serviceAccount:ci@my-project.iam.gserviceaccount.com\"."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for member in var.pipelines : can(regex("^serviceAccount:[^@\\s,]+@[^@\\s,]+$", member))])
+    error_message = "pipelines must be service accounts as IAM members, such as \"serviceAccount:ci@my-project.iam.gserviceaccount.com\"."
   }
 }
 

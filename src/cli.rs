@@ -27,7 +27,7 @@ use crate::domain::service::ServiceName;
 use crate::logging;
 use crate::release::release;
 use crate::respond::{Clients, Runback};
-use crate::server::{BasicAuth, serve};
+use crate::server::{BasicAuth, Door, serve};
 use crate::watch::watch;
 
 /// Moves a Cloud Run service's traffic back to the last healthy revision when an alert fires and the evidence
@@ -101,7 +101,7 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
     let transport = network()?;
     let metadata = Metadata::of_this_machine().map_err(failed)?;
     let google = google(&config.google, &transport, &metadata)?;
-    let (runback, webhook) = assemble(config.clone(), transport, metadata, &google);
+    let (runback, door) = assemble(config.clone(), transport, metadata, &google);
     let stop = stop_signal().map_err(failed)?;
     let address = ("0.0.0.0", config.port);
     let listener = TcpListener::bind(address)
@@ -109,7 +109,8 @@ async fn start(arguments: ServeArgs) -> Result<(), Stopped> {
         .map_err(|error| failed(format!("PORT: cannot listen on {}: {error}", config.port)))?;
     announce(&config);
     tokio::spawn(warm_up(google));
-    serve(listener, Arc::new(runback), webhook, stop).await.map_err(failed)
+    serve(listener, Arc::new(runback), door, stop).await;
+    Ok(())
 }
 
 fn network() -> Result<SharedTransport, Stopped> {
@@ -134,7 +135,7 @@ fn assemble(
     transport: SharedTransport,
     metadata: Metadata,
     google: &Google,
-) -> (Runback, Option<BasicAuth>) {
+) -> (Runback, Door) {
     let prober = Prober::new(transport.clone(), metadata.clone());
     let slack = config.slack.map(|slack| match slack {
         SlackConfig::Webhook { url } => Slack::webhook(transport, url.expose().to_owned()),
@@ -153,7 +154,7 @@ fn assemble(
         .map(|login| BasicAuth { user: login.user, password: login.password.expose().to_owned() });
     let clients = Clients { cloud_run, monitoring, prober, metadata, slack, tasks };
     let runback = Runback::new(config.policy, clients, account);
-    (runback, webhook)
+    (runback, Door { callers: config.callers, webhook })
 }
 
 /// What a person wants to know of a program that has just started.
@@ -180,9 +181,12 @@ fn announce(config: &Config) {
             );
         }
     }
+    for (path, variable) in config.callers.open() {
+        tracing::warn!("{variable} is unset: whoever Cloud Run lets in may call {path}");
+    }
     if config.webhook.is_some() {
         tracing::warn!(
-            "/webhook is on: a service that Monitoring can call without IAM leaves /, /tasks and /watch open too"
+            "/webhook is on: where Monitoring can call without IAM, Cloud Run checks no token, and /, /tasks and /watch are open to anybody"
         );
     }
     if config.slack.is_none() {

@@ -5,6 +5,7 @@
 //! unset, because Terraform and Cloud Run may set it to `""`. Space around a value is dropped, because a secret that
 //! was piped into Secret Manager often ends in a line break.
 
+mod callers;
 mod check;
 mod secret;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use clap::Args;
 
 use crate::domain::service::ServiceName;
 
+pub use callers::CallersConfig;
 pub use check::{Config, ConfigError, GoogleConfig, SlackConfig, TasksConfig, WatchConfig, WebhookLogin};
 pub use secret::Secret;
 
@@ -29,6 +31,8 @@ const TASKS_URL: &str = "RUNBACK_TASKS_URL";
 const TASKS_QUEUE: &str = "RUNBACK_TASKS_QUEUE";
 const PUBLIC_URL: &str = "RUNBACK_PUBLIC_URL";
 const SERVICE_ACCOUNT: &str = "RUNBACK_SERVICE_ACCOUNT";
+const CALLERS_EVENTS: &str = "RUNBACK_CALLERS_EVENTS";
+const CALLERS_WATCH: &str = "RUNBACK_CALLERS_WATCH";
 const IDENTITY_TOKEN: &str = "RUNBACK_IDENTITY_TOKEN";
 const SLACK_WEBHOOK_URL: &str = "SLACK_WEBHOOK_URL";
 const SLACK_BOT_TOKEN: &str = "SLACK_BOT_TOKEN";
@@ -66,6 +70,10 @@ pub struct ServeArgs {
     /// How to come back later.
     #[command(flatten)]
     pub tasks: TasksArgs,
+
+    /// Who may call.
+    #[command(flatten)]
+    pub callers: CallersArgs,
 
     /// Monitoring's webhook channel.
     #[command(flatten)]
@@ -126,13 +134,26 @@ pub struct TasksArgs {
     #[arg(long, env = PUBLIC_URL, value_name = "URL")]
     public_url: Option<String>,
 
-    /// Service account as whom the tasks call back.
+    /// Service account as whom the tasks call back; nobody else may call /tasks then.
     #[arg(long, env = SERVICE_ACCOUNT, value_name = "EMAIL")]
     service_account: Option<String>,
 
     /// Base URL of Cloud Tasks.
     #[arg(long, env = TASKS_URL, value_name = "URL", default_value = DEFAULT_TASKS_URL)]
     tasks_url: String,
+}
+
+/// Who may call which path, beside what IAM says. Unset: whoever Cloud Run lets in.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Callers (accounts, separated by commas; unset: whoever Cloud Run lets in)")]
+pub struct CallersArgs {
+    /// Who may send alerts, to / and /events: the trigger's account, and people who test with curl.
+    #[arg(long, env = CALLERS_EVENTS, value_name = "EMAILS")]
+    callers_events: Option<String>,
+
+    /// Who may report a deploy, to /watch: pipelines, and people.
+    #[arg(long, env = CALLERS_WATCH, value_name = "EMAILS")]
+    callers_watch: Option<String>,
 }
 
 /// Monitoring's webhook channel. Without both, `/webhook` is off.

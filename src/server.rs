@@ -1,30 +1,41 @@
-//! The HTTP side: routes, the body limit, and which ending is acknowledged and which one comes again.
+//! The HTTP side: routes, who may call them, the body limit, and which ending is acknowledged and which one comes again.
+
+mod answered;
+mod callers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 use tokio::net::TcpListener;
 use tokio::sync::RwLock;
+use tokio::time::sleep;
 use tracing::Instrument;
 
 use crate::answer::{self, Answer};
+use crate::config::CallersConfig;
 use crate::domain::alert::{Content, Delivery};
 use crate::domain::decision::Decision;
 use crate::domain::service::ServiceName;
 use crate::intake;
 use crate::logging::{self, TraceContext};
 use crate::respond::{Ending, Received, Runback};
+use answered::Answered;
 
 /// A Monitoring notification has a few kilobytes; Pub/Sub allows 10 MiB.
 const BODY_LIMIT: usize = 1024 * 1024;
@@ -35,6 +46,12 @@ const RETRY_AFTER: &str = "10";
 /// Cloud Run kills an instance 10 seconds after SIGTERM; an answer takes 8 at most.
 const STOP_WITHIN: Duration = Duration::from_millis(8_500);
 
+/// An event of a batch is begun within this time, and answered in what is left of the answer's; the rest comes again.
+const TAKE_WITHIN: Duration = Duration::from_secs(5);
+
+/// After a connection that could not be accepted, for want of file handles.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// User and password of Monitoring's webhook channel.
 #[derive(Clone)]
 pub struct BasicAuth {
@@ -44,62 +61,91 @@ pub struct BasicAuth {
     pub password: String,
 }
 
+/// Who is let in.
+#[derive(Clone)]
+pub struct Door {
+    /// Whose calls are taken, by path.
+    pub callers: CallersConfig,
+    /// Who may call `/webhook`; without it nobody.
+    pub webhook: Option<BasicAuth>,
+}
+
 #[derive(Clone)]
 struct App {
     runback: Arc<Runback>,
-    webhook: Option<BasicAuth>,
+    door: Arc<Door>,
+    answered: Arc<Answered>,
     /// Held for reading by whatever is in hand, also when its client has hung up.
     in_hand: Arc<RwLock<()>>,
 }
 
-/// Serves until `stop`, then finishes what is in hand.
+/// Serves HTTP/1.1 until `stop`, then finishes what is in hand.
 ///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    runback: Arc<Runback>,
-    webhook: Option<BasicAuth>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let signal = async move {
-        stop.await;
-        tracing::info!("stopping: finishing what is in hand");
-        stopping.send(()).ok();
-    };
+/// `axum::serve` would take HTTP/2 as well, because another crate switches it on in the one that both use.
+pub async fn serve(listener: TcpListener, runback: Arc<Runback>, door: Door, stop: impl Future<Output = ()>) {
     let in_hand = Arc::new(RwLock::new(()));
-    let app = App { runback, webhook, in_hand: in_hand.clone() };
-    let server = axum::serve(listener, router(app)).with_graceful_shutdown(signal);
-    let server = async {
-        let served = server.await;
-        drop(in_hand.write().await);
-        served
-    };
-    // A client that never closes its connection must not hold up the end.
-    let patience = async {
-        if stopped.await.is_ok() {
-            tokio::time::sleep(STOP_WITHIN).await;
-        } else {
-            std::future::pending().await
+    let (door, answered) = (Arc::new(door), Arc::default());
+    let app = router(App { runback, door, answered, in_hand: in_hand.clone() });
+    let mut http = auto::Builder::new(TokioExecutor::new()).http1_only();
+    http.http1().timer(TokioTimer::new());
+    let connections = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                stream.set_nodelay(true).ok();
+                let service = TowerToHyperService::new(app.clone());
+                let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
+                // How a connection ends is its client's business.
+                tokio::spawn(connections.watch(connection));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_AGAIN).await;
+            }
         }
-    };
-    tokio::select! {
-        served = server => served,
-        () = patience => Ok(()),
     }
+    drop(listener);
+    tracing::info!("stopping: finishing what is in hand");
+    // A client that never closes its connection must not hold up the end.
+    let finished = async {
+        connections.shutdown().await;
+        drop(in_hand.write().await);
+    };
+    tokio::time::timeout(STOP_WITHIN, finished).await.ok();
 }
 
 fn router(app: App) -> Router {
     Router::new()
         .route("/", post(event))
         .route("/events", post(event))
-        .route("/webhook", post(webhook))
+        .route("/webhook", post(event))
         .route("/tasks", post(task))
         .route("/watch", post(watch))
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn_with_state(app.clone(), let_in))
         .with_state(app)
+}
+
+/// Before the body is read: whoever may not call costs nothing.
+async fn let_in(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (path, headers) = (request.uri().path(), request.headers());
+    let refused = match path {
+        "/webhook" => match &app.door.webhook {
+            None => Some(StatusCode::NOT_FOUND.into_response()),
+            Some(wanted) => wanted.refusal(headers),
+        },
+        _ => callers::refusal(&app.door.callers, path, headers),
+    };
+    match refused {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
 }
 
 type Body = Result<Bytes, BytesRejection>;
@@ -130,16 +176,6 @@ where
         }
     };
     finish(tokio::spawn(work.instrument(span))).await
-}
-
-async fn webhook(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
-    let Some(wanted) = &app.webhook else { return StatusCode::NOT_FOUND.into_response() };
-    if !wanted.admits(&headers) {
-        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"runback\"")];
-        let error = Json(json!({"error": "The webhook wants its user and password."}));
-        return (StatusCode::UNAUTHORIZED, challenge, error).into_response();
-    }
-    event(State(app), headers, body).await
 }
 
 /// A pipeline says that it has deployed.
@@ -201,10 +237,24 @@ async fn take(app: &App, headers: &HeaderMap, body: &[u8], received: Received) -
     let mut answers = Vec::new();
     let mut again = None;
     for delivery in &read.deliveries {
+        if let Some(answer) = app.answered.before(delivery) {
+            answers.push(answer);
+            continue;
+        }
+        if received.instant.elapsed() > TAKE_WITHIN {
+            let left = read.deliveries.len() - answers.len();
+            again = Some(format!("time is up, and {left} of {} events are left", read.deliveries.len()));
+            break;
+        }
         let ending = app.runback.respond(delivery, received).await;
         log(delivery, &ending, received);
         match ending {
-            Ending::Decided(decision) => answers.push(answer(&decision)),
+            Ending::Decided(decision) => {
+                answers.push(answer(&decision));
+                if read.batched {
+                    app.answered.keep(delivery, answers.last().cloned().unwrap_or_default());
+                }
+            }
             Ending::Later(why) => again = Some(why),
         }
     }
@@ -253,6 +303,16 @@ fn log(delivery: &Delivery, ending: &Ending, received: Received) {
 }
 
 impl BasicAuth {
+    /// Asks whoever does not give the password for it. `None`: it may go on.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
+        if self.admits(headers) {
+            return None;
+        }
+        let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"runback\"")];
+        let error = Json(json!({"error": "The webhook wants its user and password."}));
+        Some((StatusCode::UNAUTHORIZED, challenge, error).into_response())
+    }
+
     fn admits(&self, headers: &HeaderMap) -> bool {
         let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let Some((scheme, token)) = given.and_then(|text| text.split_once(' ')) else { return false };

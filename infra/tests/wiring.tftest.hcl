@@ -11,7 +11,9 @@ variables {
   image                = "asia-northeast1-docker.pkg.dev/demo-project/runback/runback:1"
   slack_webhook_secret = "runback-slack"
   operator_emails      = ["oncall@example.com"]
-  invokers             = ["group:oncall@example.com"]
+  invokers             = ["group:oncall@example.com", "user:lead@example.com"]
+  invoker_emails       = ["a@example.com"]
+  pipelines            = ["serviceAccount:ci@demo-project.iam.gserviceaccount.com"]
   services = [
     {
       service          = "k-back"
@@ -73,7 +75,7 @@ run "eventarc_brings_alerts_as_an_identity_that_may_do_nothing_else" {
   # Callers.
 
   assert {
-    condition     = toset(keys(google_cloud_run_v2_service_iam_member.callers)) == toset(["trigger", "tasks", "group:oncall@example.com"])
+    condition     = toset(keys(google_cloud_run_v2_service_iam_member.callers)) == toset(["trigger", "tasks", "group:oncall@example.com", "user:lead@example.com", "serviceAccount:ci@demo-project.iam.gserviceaccount.com"])
     error_message = jsonencode(keys(google_cloud_run_v2_service_iam_member.callers))
   }
 
@@ -105,6 +107,8 @@ run "eventarc_brings_alerts_as_an_identity_that_may_do_nothing_else" {
       if !contains(["RUNBACK_POLICY", "SLACK_WEBHOOK_URL"], e.name)
       } == {
       GOOGLE_CLOUD_PROJECT    = "demo-project"
+      RUNBACK_CALLERS_EVENTS  = "${google_service_account.trigger.email},lead@example.com,a@example.com"
+      RUNBACK_CALLERS_WATCH   = "${google_service_account.trigger.email},lead@example.com,a@example.com,ci@demo-project.iam.gserviceaccount.com"
       RUNBACK_PUBLIC_URL      = "https://runback-123456789012.asia-northeast1.run.app"
       RUNBACK_SERVICE_ACCOUNT = google_service_account.tasks.email
       RUNBACK_TASKS_QUEUE     = google_cloud_tasks_queue.checks.id

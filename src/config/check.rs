@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::domain::policy::Policy;
 use crate::policy_document;
 
+use super::callers::CallersConfig;
 use super::value::{base_url, email, given, http_url, is_header_text, key_file, port, queue, run_url};
 use super::{
     CREDENTIALS, DEFAULT_MONITORING_URL, DEFAULT_REGISTRY_URL, DEFAULT_SLACK_API_URL, DEFAULT_TASKS_URL,
@@ -34,6 +35,8 @@ pub struct Config {
     pub tasks: Option<TasksConfig>,
     /// Whom to tell; unset: nobody.
     pub slack: Option<SlackConfig>,
+    /// Who may call which path.
+    pub callers: CallersConfig,
     /// Who may call `/webhook`; unset: nobody.
     pub webhook: Option<WebhookLogin>,
 }
@@ -111,6 +114,7 @@ impl ServeArgs {
             port: port(&self.port)?,
             registry_url: base_url(REGISTRY_URL, &self.registry_url, DEFAULT_REGISTRY_URL)?,
             google: self.google.check()?,
+            callers: self.callers.check(self.tasks.service_account.clone())?,
             tasks: self.tasks.check()?,
             slack: self.slack.check()?,
             webhook: self.webhook.check()?,
@@ -182,7 +186,8 @@ impl TasksArgs {
         let url = base_url(TASKS_URL, &self.tasks_url, DEFAULT_TASKS_URL)?;
         // These two may stand alone: a service learns its own URL only after its first deploy.
         let public_url = given(self.public_url).map(|url| base_url(PUBLIC_URL, &url, "")).transpose()?;
-        let service_account = given(self.service_account).map(email).transpose()?;
+        let service_account =
+            given(self.service_account).map(|account| email(SERVICE_ACCOUNT, account)).transpose()?;
         let Some(queue) = given(self.tasks_queue).map(queue).transpose()? else {
             return Ok(None);
         };

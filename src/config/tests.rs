@@ -75,6 +75,8 @@ fn the_variables_are_those_of_the_contract() {
         "GOOGLE_APPLICATION_CREDENTIALS",
         "GOOGLE_CLOUD_PROJECT",
         "PORT",
+        "RUNBACK_CALLERS_EVENTS",
+        "RUNBACK_CALLERS_WATCH",
         "RUNBACK_MONITORING_URL",
         "RUNBACK_POLICY",
         "RUNBACK_POLICY_FILE",
@@ -131,7 +133,7 @@ fn an_empty_variable_counts_as_unset() {
         .filter(|flag| *flag != "policy")
         .map(|flag| format!("--{flag}="))
         .collect();
-    assert_eq!(flags.len(), 18);
+    assert_eq!(flags.len(), 20);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     assert_eq!(format!("{:?}", with_policy(&flags)), format!("{:?}", with_policy(&[])));
     let log = args(&flags).log;
@@ -325,6 +327,25 @@ fn a_key_file_that_gives_no_token_is_refused_without_showing_it() {
         "{missing}"
     );
     refusal(&["--credentials", "/"]);
+}
+
+#[test]
+fn callers_are_addresses_separated_by_commas() {
+    let config = with_policy(&["--callers-events", " A@b.c , d@e.f", "--service-account", EMAIL]).unwrap();
+    let callers = config.callers;
+    assert_eq!(
+        callers.of("/"),
+        Some(("RUNBACK_CALLERS_EVENTS", &["a@b.c".to_owned(), "d@e.f".to_owned()][..]))
+    );
+    assert_eq!(callers.of("/events"), callers.of("/"));
+    assert_eq!(callers.of("/tasks"), Some(("RUNBACK_SERVICE_ACCOUNT", &[EMAIL.to_owned()][..])));
+    assert_eq!((callers.of("/watch"), callers.of("/health")), (None, None));
+    assert_eq!(callers.open(), [("/watch", "RUNBACK_CALLERS_WATCH")]);
+    assert_eq!(
+        refusal(&["--callers-watch", "group:oncall"]),
+        "RUNBACK_CALLERS_WATCH must be e-mail addresses, separated by commas, and \"group:oncall\" is none"
+    );
+    refusal(&["--callers-watch", "a@b.c,"]);
 }
 
 #[test]

@@ -75,11 +75,16 @@ pub(super) fn queue(text: String) -> Result<String, ConfigError> {
     }
 }
 
-pub(super) fn email(text: String) -> Result<String, ConfigError> {
+pub(super) fn email(variable: &str, text: String) -> Result<String, ConfigError> {
     let parts: Vec<&str> = text.split('@').collect();
     match parts[..] {
         [name, host] if !name.is_empty() && !host.is_empty() && is_header_text(&text) => Ok(text),
-        _ => refuse(format!("{SERVICE_ACCOUNT} must be a service account's e-mail address, not {text:?}")),
+        _ if variable == SERVICE_ACCOUNT => {
+            refuse(format!("{SERVICE_ACCOUNT} must be a service account's e-mail address, not {text:?}"))
+        }
+        _ => {
+            refuse(format!("{variable} must be e-mail addresses, separated by commas, and {text:?} is none"))
+        }
     }
 }
 

@@ -187,7 +187,8 @@ async fn what_is_no_task_of_ours_is_acknowledged_and_left_alone() {
         "[1",
         r#"{"project":"p","region":"r","service":"s","rollback":"x","look":1,"slowness":false,"told":true}"#,
     ] {
-        let delivery = crate::alert::Delivery::new("/tasks", &[("content-type", "application/json")], body);
+        let json = [("content-type", "application/json")];
+        let delivery = crate::alert::Delivery::new("/tasks", &json, body).by(crate::simulator::ACCOUNT);
         assert_eq!(runback.send(&delivery).await.status, 200, "{body}");
     }
     assert!(simulator.calls("run.*").is_empty());

@@ -118,7 +118,7 @@ async fn a_body_that_is_too_large_is_refused_and_the_program_goes_on() {
     let large = format!("{{\"message\": \"{}\"}}", "x".repeat(1_100_000));
     let with_length = runback.send(&Delivery::new("/", &[JSON], large.clone())).await;
     assert!([413, 0].contains(&with_length.status), "{with_length:#?}");
-    for path in ["/", "/events", "/tasks"] {
+    for path in ["/", "/events", "/watch"] {
         assert_eq!(chunked(&runback, path, &large).await, 413, "{path}");
     }
     assert_untouched(&simulator);

@@ -41,6 +41,9 @@ mod restraint;
 mod grounds;
 
 mod intake;
+
+mod callers;
+
 mod later;
 
 mod watch;
