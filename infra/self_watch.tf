@@ -99,8 +99,8 @@ resource "google_logging_metric" "heartbeats" {
   depends_on = [google_project_service.runback]
 }
 
-# The heartbeat: the same few bytes that Monitoring sends when a channel is made. Runback acknowledges and logs them;
-# nobody is told, nothing is looked at.
+# The heartbeat: the same few bytes that Monitoring sends when a channel is made. Runback logs that it heard them, and does
+# what is overdue at any guarded service, for example because a task was lost.
 
 resource "google_cloud_scheduler_job" "heartbeat" {
   count = var.heartbeat ? 1 : 0

@@ -343,7 +343,7 @@ variable "watch_deploys" {
 # The rest has defaults that fit
 
 variable "heartbeat" {
-  description = "Whether an empty message is sent through the topic every 30 minutes, and operators are told when Runback no longer hears it."
+  description = "Whether an empty message is sent through the topic every 30 minutes. Runback then does what is overdue at any guarded service, and operators are told when it no longer hears the message."
   type        = bool
   default     = true
   nullable    = false

@@ -21,6 +21,7 @@ mod on_the_way;
 mod phase;
 mod pinned;
 mod shift;
+mod under_way;
 mod words;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use on_the_way::{held_up, no_look_ahead, out_of_sight, step};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use shift::Shift;
+pub use under_way::under_way;
 use words::{cut, link, logs_url, name, plain, prose, short, sparkline};
 
 /// What a Slack message is about.

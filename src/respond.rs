@@ -1,7 +1,9 @@
 //! The shell: read, decide, act, observe, tell. The only file that knows both the judgement and the clients.
 
 mod act;
+mod catch_up;
 mod follow_up;
+mod gone;
 mod handle;
 mod look;
 mod memory;
@@ -182,6 +184,10 @@ impl Runback {
             Content::ServiceChanged(name) => {
                 return self.changed(name, delivery.published_at, received).await;
             }
+            Content::Ping(why) => {
+                self.sweep(received).await;
+                return Ending::Decided(Box::new(Decision::not_an_incident(why)));
+            }
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),
         };
         let case = Case { published_at: delivery.published_at, ..Case::new(alert, received) };
@@ -206,6 +212,9 @@ impl Runback {
             Ok(ending) => ending,
             Err(CallError::Denied { message, permission }) => {
                 self.denied(case, &name, &message, &permission).await
+            }
+            Err(CallError::NotFound(message)) if !self.is_gone(&name, case.published_at, received) => {
+                Ending::Later(format!("Cloud Run does not find the service: {message}"))
             }
             Err(CallError::NotFound(message)) => {
                 let (reason, why) =
@@ -247,7 +256,7 @@ impl Runback {
             Ok(reading) => (false, reading),
             Err(_) => (true, timeout_at(deadline - TELL, queue.lock()).await.ok()?),
         };
-        Some(Turn { waited, reading, evidence: None })
+        Some(Turn { waited, caught_up: false, reading, evidence: None })
     }
 }
 
@@ -255,6 +264,8 @@ impl Runback {
 struct Turn<'a> {
     /// Whether somebody else was at work on the service before.
     waited: bool,
+    /// Whether what was overdue on record has been done.
+    caught_up: bool,
     /// What was read last.
     reading: MutexGuard<'a, Reading>,
     /// What Monitoring counted when this alert was last looked at.

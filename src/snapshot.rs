@@ -141,7 +141,7 @@ impl Snapshot {
         let rules = policy.services.get(&name).cloned().unwrap_or_default();
         let axis = match self.delivery()?.content {
             Content::Alert(alert) => axis_of(alert.signal),
-            Content::NotAnIncident(_) | Content::ServiceChanged(_) => return Ok(self),
+            Content::Ping(_) | Content::NotAnIncident(_) | Content::ServiceChanged(_) => return Ok(self),
         };
         let (document, revisions, evidence) = tokio::join!(
             cloud_run.service(&name, deadline),
@@ -171,7 +171,7 @@ impl Snapshot {
         let delivery = self.delivery()?;
         let alert = match &delivery.content {
             Content::Alert(alert) => alert,
-            Content::NotAnIncident(why) => {
+            Content::Ping(why) | Content::NotAnIncident(why) => {
                 return Ok(Asked::Decided(Box::new(Decision::not_an_incident(why))));
             }
             Content::ServiceChanged(name) => {

@@ -115,6 +115,12 @@ impl Slack {
         self.send(message, thread.map_or(Place::Channel, Place::Thread), deadline).await
     }
 
+    /// Whether a message that was posted can be changed: a webhook only posts.
+    #[must_use]
+    pub fn changes_messages(&self) -> bool {
+        matches!(self.door, Door::Bot { .. })
+    }
+
     /// Puts another message in the place of one that was posted as a bot (`chat.update`). A webhook cannot, and does
     /// nothing.
     ///

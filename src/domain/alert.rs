@@ -149,6 +149,9 @@ pub enum Content {
     Alert(Box<Alert>),
     /// Somebody has changed a service, or its pipeline says so: if a revision has begun to serve, it is watched.
     ServiceChanged(ServiceName),
+    /// Monitoring's test of a new channel, or the heartbeat, which shows that alerts would arrive: what is overdue at any
+    /// service is done. The text is what is logged, and counted.
+    Ping(String),
     /// No incident: acknowledged, logged, nothing touched. The text says in one sentence what it is instead.
     NotAnIncident(String),
 }

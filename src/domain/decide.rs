@@ -152,7 +152,8 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
 
     let totals = totals(history.evidence);
     let case = Case::new(facts, rules, seen.service, record, history, &totals);
-    let culprit = trail.gate("culprit", culprit::find(&case))?;
+    let found = culprit::find(&case).and_then(|found| doors::still_wanted(facts, seen.service, found));
+    let culprit = trail.gate("culprit", found)?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
     let began = trail.gate("deployed_recently", cause::deployed_recently(&case, culprit))?;

@@ -14,7 +14,7 @@ use super::steps;
 use super::text;
 
 /// Cloud Tasks has this long for its normal turn, a retry or two included.
-const GRACE: TimeDelta = TimeDelta::seconds(90);
+const GRACE: Duration = Duration::from_secs(90);
 
 /// A verdict on a rollback that is older than this helps nobody.
 const TOO_OLD: TimeDelta = TimeDelta::days(1);
@@ -34,16 +34,17 @@ pub enum Act {
 #[must_use]
 pub fn overdue(rollback: &Rollback, rules: &Rules, comes_back: bool, now: DateTime<Utc>) -> Option<Act> {
     let age = age(rollback.last_write(), now);
-    let late = |due: Duration| age > text::delta(due) + GRACE;
+    let late = |due: Duration| age > text::delta(due + GRACE);
     match rollback.phase {
         Phase::Restoring => late(Duration::ZERO).then_some(Act::Watch),
         Phase::Switching | Phase::Told if rollback.step < steps::ALL && late(rules.step_interval) => {
             Some(Act::Step)
         }
         Phase::Switching | Phase::Told if rollback.step == steps::ALL && age > TOO_OLD => None,
-        // How many looks there have been is not on record: with a queue only the last one is known to be late.
+        // How many looks there have been is not on record. Each may have come late, so only the last is known to be overdue.
         Phase::Told if rollback.step == steps::ALL => {
-            let first = if comes_back { FIRST_LOOK + (MOST_LOOKS - 1) * NEXT_LOOK } else { FIRST_LOOK };
+            let first =
+                if comes_back { FIRST_LOOK + (MOST_LOOKS - 1) * (NEXT_LOOK + GRACE) } else { FIRST_LOOK };
             late(first).then(|| Act::Check(looks(age)))
         }
         Phase::Switching if rollback.step == steps::ALL && late(FIRST_LOOK) => Some(Act::Check(looks(age))),
@@ -112,7 +113,7 @@ mod tests {
             ("the second as well", &all, 480, both(Some(Act::Check(2)))),
             ("too few at the first look: a task comes for the next", &told, 391, [None, Some(Act::Check(1))]),
             ("the last one is due", &told, 1_020, [None, Some(Act::Check(5))]),
-            ("it should have been", &told, 1_111, both(Some(Act::Check(5)))),
+            ("it should have been", &told, 1_471, both(Some(Act::Check(5)))),
             ("a day later nobody waits for a verdict", &told, 86_401, both(None)),
             ("the way back is written", &back, 90, both(None)),
             ("and should be seen", &back, 91, both(Some(Act::Watch))),

@@ -18,6 +18,9 @@ const LONGEST_TEXT: usize = 2_000;
 /// Identifiers end up in our record, an annotation of limited size.
 const LONGEST_NAME: usize = 200;
 
+/// infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
+const PING: &str = "A ping: a version without an incident, as a new channel and the heartbeat send it.";
+
 /// Unix seconds below this lie before the year 5138; a greater number was meant as milliseconds.
 const FIRST_MILLISECOND: f64 = 1e11;
 
@@ -49,10 +52,7 @@ pub(super) fn read(notification: &Value) -> Content {
         Value::Object(_) => return Content::Alert(Box::new(alert(notification))),
         // A log sink publishes the same entries that Eventarc brings as events.
         Value::Null if audit::is_entry(notification) => return audit::read(notification),
-        Value::Null if is_ping(notification) => {
-            // infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
-            "A ping: a version without an incident, as a new channel and the heartbeat send it."
-        }
+        Value::Null if is_ping(notification) => return Content::Ping(PING.to_owned()),
         Value::Null => "A message without an incident.",
         _ => "A message whose incident is not an object.",
     };

@@ -1,10 +1,11 @@
 //! The door: the bytes of one HTTP request become the alerts that they carry, or the reason why not.
 //!
-//! There are four outcomes, and the difference decides whether Pub/Sub sends the message again:
+//! There are five outcomes, and the difference decides whether Pub/Sub sends the message again:
 //!
 //! * [`Malformed`]: nobody's delivery system sent this. The sender is a person, who is told what was expected.
 //! * [`Content::NotAnIncident`]: well delivered, but no incident. It is acknowledged, because the same bytes would
 //!   otherwise come again for a day.
+//! * [`Content::Ping`]: well delivered, and only to see whether anybody hears it.
 //! * [`Content::Alert`]: an incident, or the console's test of one.
 //! * [`Content::ServiceChanged`]: a Cloud Run service has changed, as its audit log says.
 

@@ -45,6 +45,7 @@ impl Runback {
         let record = self.annotation(&look.document, record);
         let deadline = (case.received.deadline() - TELL).min(Instant::now() + WRITE);
         self.memory.keep_story(&rollback.id, &look.decision, case.alert);
+        self.memory.write(&rollback);
         let written = self.cloud_run.replace(&look.document, &list, &record, deadline).await;
         Some((rollback, written))
     }
@@ -74,6 +75,7 @@ impl Runback {
             _ => traffic::after(service, &changed.culprit, &changed.to()),
         };
         let record = self.annotation(document, record.with_changed(changed));
+        self.memory.write(changed);
         self.cloud_run.replace(document, &list, &record, deadline.min(Instant::now() + WRITE)).await
     }
 
@@ -98,6 +100,27 @@ impl Runback {
             result = self.record_once(&read, rollback, &phase, deadline).await;
         }
         result
+    }
+
+    /// The same, where a refusal for good ends it: coming again would not change that, and nobody is waiting for the note.
+    ///
+    /// # Errors
+    /// As [`Self::record_phase`], when trying again may help.
+    pub(super) async fn record_or_leave(
+        &self,
+        document: &ServiceDocument,
+        rollback: &Rollback,
+        phase: Phase,
+        deadline: Instant,
+    ) -> Result<(), CallError> {
+        match self.record_phase(document, rollback, phase, deadline).await {
+            Err(error @ (CallError::Conflict(_) | CallError::Unavailable(_))) => Err(error),
+            Err(error) => {
+                tracing::error!(%error, rollback = rollback.id, "how far it has come cannot be recorded");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     async fn record_once(

@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep};
 use super::look::WRITE_LEAST;
 use super::observe::{Course, Followed, stepped};
 use super::{Case, Ending, Look, MOST_LOOKS_AT_ONCE, OWNED_FOR, PATIENCE_LEFT, Runback, TELL, Turn};
-use crate::answer;
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
 use crate::domain::decision::{Decision, Outcome, Reason};
@@ -38,6 +37,7 @@ impl Runback {
                 }
                 look => look?,
             };
+            let Some(look) = look else { continue };
             let Look { decision, document, .. } = &look;
             let writes = !matches!(decision.outcome, Outcome::Notify | Outcome::Ignore | Outcome::Wait);
             if writes || traffic::has_probe(&document.service) {
@@ -46,7 +46,7 @@ impl Runback {
             match &decision.outcome {
                 Outcome::Rollback => looks += 1,
                 Outcome::Resume(rollback) => {
-                    let story = self.memory.story(&rollback.id);
+                    let story = self.memory.story(&rollback.id).filter(|_| self.memory.wrote(rollback));
                     let age = case.received.time() - rollback.last_write();
                     // Whether its owner lives cannot be known, only whether it has told: that is looked for.
                     if story.is_none() && age < OWNED_FOR && Instant::now() + PATIENCE_LEFT < deadline - TELL
@@ -161,7 +161,7 @@ impl Runback {
         match self.follow(case, course).await {
             Followed::Done(_) => Ending::Decided(Box::new(decision)),
             Followed::OnItsWay(trouble) => {
-                answer::log(&decision, "written, not arrived yet", None, case.received.instant.elapsed());
+                self.tell_under_way(case, &name, &decision, &written).await;
                 let thread = self.memory.thread(&written.id);
                 match self.keep_watching(case, &name, &written, 1, thread).await {
                     Ok(()) => Ending::Decided(Box::new(decision)),

@@ -8,8 +8,10 @@ use super::follow_up::next_task;
 use super::{Case, Look, Received, Runback, TELL, Turn};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
+use crate::domain::alert::IncidentState;
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
 use crate::domain::evidence::{Axis, Evidence};
+use crate::domain::overdue::Act;
 use crate::domain::policy::Rules;
 use crate::domain::probe::Probed;
 use crate::domain::record::{Phase, Rollback};
@@ -23,7 +25,7 @@ const READ: Duration = Duration::from_secs(4);
 const ASK_QUEUE: Duration = Duration::from_secs(1);
 
 /// Monitoring gets this long. When it has not answered by then, it cannot be read.
-const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
+pub(super) const READ_EVIDENCE: Duration = Duration::from_millis(3_500);
 
 /// A write gets at least this long, or it is not begun.
 pub(super) const WRITE_LEAST: Duration = Duration::from_millis(500);
@@ -90,14 +92,15 @@ impl Runback {
         Ok(self.monitoring.evidence(name, axis, rules, received.time(), until).await)
     }
 
-    /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can.
+    /// Reads the service, its revisions and its evidence at the same time, and decides as soon as it can. Nothing: what was
+    /// overdue on record is done, once, and the service has to be looked at anew.
     pub(super) async fn look(
         &self,
         case: &Case<'_>,
         name: &ServiceName,
         turn: &mut Turn<'_>,
         probes: &mut Vec<Probed>,
-    ) -> Result<Look, CallError> {
+    ) -> Result<Option<Look>, CallError> {
         let Case { alert, received, .. } = *case;
         let deadline = received.deadline() - TELL;
         let reads_end = deadline.min(Instant::now() + READ);
@@ -134,6 +137,15 @@ impl Runback {
             }
         };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        if !std::mem::replace(&mut turn.caught_up, true)
+            && let Some((rollback, act)) = self.overdue(record.as_ref().ok(), &rules, received)
+            // A closed incident is the verdict itself, where the evidence agrees.
+            && !(alert.state == IncidentState::Closed && matches!(act, Act::Check(_)))
+        {
+            turn.reading.forget();
+            self.catch_up(name, &rules, &rollback, act, received).await?;
+            return Ok(None);
+        }
         let told = match record.as_ref().ok().and_then(|record| record.rollbacks.first()) {
             Some(newest) => self.is_told(newest, &rules, deadline).await,
             None => false,
@@ -142,7 +154,7 @@ impl Runback {
         let service = document.service.clone();
         let seen = Seen { service: &service, record: &record, told };
         if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None, &[])) {
-            return Ok(Look { decision: *decision, document, record, revisions: Vec::new() });
+            return Ok(Some(Look { decision: *decision, document, record, revisions: Vec::new() }));
         }
         let Past { revisions, evidence, .. } = match past {
             Some(past) => past,
@@ -173,7 +185,7 @@ impl Runback {
                 Answer::ReadService(_) | Answer::ReadHistory => unreachable!("all of it has been read"),
             }
         };
-        Ok(Look { decision: *decision, document, record, revisions })
+        Ok(Some(Look { decision: *decision, document, record, revisions }))
     }
 
     /// Whether people have been told of a rollback's last write, as it is on record now: its phase says so, we did it

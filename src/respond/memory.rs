@@ -3,19 +3,25 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::alert::Alert;
 use crate::domain::decision::Decision;
+use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 
 /// More than this is forgotten; then somebody may read a message twice.
 const MOST: usize = 2_000;
 
+/// Whoever still asks for a service that is not found does so more often than this.
+const FOUND_SINCE: TimeDelta = TimeDelta::minutes(15);
+
 /// The process's memory.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     stories: Mutex<HashMap<String, (Decision, Alert)>>,
+    /// Writes of this process: a rollback's first one, each further step, the way back.
+    written: Set<String>,
     told: Set<String>,
     posted: Set<(String, String)>,
     threads: Mutex<HashMap<String, String>>,
@@ -23,6 +29,8 @@ pub(crate) struct Memory {
     closed: Mutex<VecDeque<(String, ServiceName)>>,
     /// Incidents that are judged again, and wait for Monitoring since.
     waiting: Mutex<HashMap<String, DateTime<Utc>>>,
+    /// Services that Cloud Run did not find: for the first time, and for the last.
+    missing: Mutex<HashMap<ServiceName, [DateTime<Utc>; 2]>>,
 }
 
 impl Memory {
@@ -74,6 +82,16 @@ impl Memory {
         lock(&self.stories).get(rollback).cloned()
     }
 
+    /// Remembers that this process is about to write a rollback as it now is.
+    pub(crate) fn write(&self, rollback: &Rollback) {
+        self.written.insert(write_of(rollback));
+    }
+
+    /// Whether a rollback's last write was this process's: then it is the one to tell of it, and knows why.
+    pub(crate) fn wrote(&self, rollback: &Rollback) -> bool {
+        self.written.contains(&write_of(rollback))
+    }
+
     /// Whether this process has told people of a rollback's write, named by the task that follows it.
     pub(crate) fn told(&self, write: &str) -> bool {
         self.told.contains(&write.to_owned())
@@ -103,6 +121,17 @@ impl Memory {
         lock(&self.threads).get(rollback).cloned()
     }
 
+    /// Since when Cloud Run has not found a service, now included. A 404 of long ago does not count: it was found since.
+    pub(crate) fn missing_since(&self, service: &ServiceName, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut missing = lock(&self.missing);
+        let [first, last] = missing.entry(service.clone()).or_insert([now; 2]);
+        if now - *last > FOUND_SINCE {
+            *first = now;
+        }
+        *last = now;
+        *first
+    }
+
     /// Whether something about a subject is to be posted for the first time; from then on it is not.
     pub(crate) fn first_post(&self, subject: &str, what: &str) -> bool {
         self.posted.insert((subject.to_owned(), what.to_owned()))
@@ -122,6 +151,12 @@ impl Memory {
 /// A panic elsewhere leaves a collection as good as it was.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A rollback's last write, by name.
+fn write_of(rollback: &Rollback) -> String {
+    let back = matches!(rollback.phase, Phase::Restoring | Phase::Restored);
+    format!("{} {} {back}", rollback.id, rollback.step)
 }
 
 #[derive(Debug)]
@@ -153,5 +188,22 @@ impl<T: std::hash::Hash + Eq> Set<T> {
 
     fn remove(&self, item: &T) {
         self.with(|set| set.remove(item));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_missing_since_it_was_not_found_for_the_first_time_in_a_row() {
+        let memory = Memory::default();
+        let at = |minutes| DateTime::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let name: ServiceName = "projects/p/locations/r/services/s".parse().unwrap();
+        let other: ServiceName = "projects/p/locations/r/services/t".parse().unwrap();
+        for (now, since) in [(0, 0), (1, 0), (11, 0), (27, 27), (28, 27)] {
+            assert_eq!(memory.missing_since(&name, at(now)), at(since), "{now}");
+        }
+        assert_eq!(memory.missing_since(&other, at(28)), at(28));
     }
 }

@@ -19,6 +19,12 @@ use crate::domain::steps;
 use crate::notice::{self, Afterwards, Ahead, Arrival, Notice};
 use crate::record_json;
 
+/// What people hear of a write that takes long.
+const UNDER_WAY: &str = "under way";
+
+/// What is left for planning the next look when people hear of that.
+const PLAN: Duration = Duration::from_millis(500);
+
 /// Between two looks at a write that takes long to arrive.
 const WATCH_AGAIN: Duration = Duration::from_secs(15);
 
@@ -225,12 +231,37 @@ impl Runback {
                 })
             }
         };
-        let told = self.tell(&message, thread.as_deref(), case.received.deadline()).await;
+        let deadline = case.received.deadline();
+        let told = match thread {
+            // What said that the first write is under way now says how it went.
+            Some(first) if !further && ended.is_none() => self.tell_instead(&message, first, deadline).await,
+            _ => self.tell(&message, thread.as_deref(), deadline).await,
+        };
         match &told {
             Some(_) => self.memory.tell(&next_task(rollback, rules)),
             None => self.memory.forget_post(&rollback.id, &what),
         }
         told
+    }
+
+    /// Tells people that a rollback's first write takes longer than the answer may. Of a further one they know the plan.
+    pub(super) async fn tell_under_way(
+        &self,
+        case: &Case<'_>,
+        service: &ServiceName,
+        decision: &Decision,
+        rollback: &Rollback,
+    ) {
+        if rollback.moved.is_some() || !self.memory.first_post(&rollback.id, UNDER_WAY) {
+            return;
+        }
+        let message = notice::under_way(service, rollback, decision, case.alert);
+        // The task that watches on has to be planned in this time as well.
+        match self.tell(&message, None, case.received.deadline() - PLAN).await {
+            Some(Posted { thread: Some(thread) }) => self.memory.keep_thread(&rollback.id, &thread),
+            Some(_) => {}
+            None => self.memory.forget_post(&rollback.id, UNDER_WAY),
+        }
     }
 
     /// What Runback does next about a rollback.
@@ -315,7 +346,8 @@ impl Runback {
         let body = Task::watch(service, rollback, axis_of(case.alert.signal), look, thread).body();
         let due = case.received.time() + WATCH_AGAIN;
         let name = watch_task(rollback, look);
-        tasks.create(&name, &body, due, case.received.deadline()).await.map_err(|error| error.to_string())
+        let deadline = case.received.deadline().max(Instant::now() + PLAN);
+        tasks.create(&name, &body, due, deadline).await.map_err(|error| error.to_string())
     }
 }
 

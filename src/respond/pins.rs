@@ -38,9 +38,10 @@ impl Runback {
         thread: Option<&str>,
         received: Received,
     ) -> Result<String, String> {
-        let deadline = received.deadline();
-        let document = match self.cloud_run.service(name, deadline).await {
-            Err(CallError::NotFound(_)) => return Ok("nothing: the service is gone".into()),
+        let document = match self.service_caught_up(name, received).await {
+            Err(CallError::NotFound(_)) if self.is_gone(name, None, received) => {
+                return Ok("nothing: the service is gone".into());
+            }
             read => read.map_err(|error| error.to_string())?,
         };
         let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
@@ -61,8 +62,7 @@ impl Runback {
     /// left to that.
     pub(super) async fn look_after_pin(&self, name: &ServiceName, thread: Option<&str>, received: Received) {
         let look = async {
-            let deadline = received.deadline();
-            let document = self.cloud_run.service(name, deadline).await.map_err(|error| error.to_string())?;
+            let document = self.service_caught_up(name, received).await.map_err(|error| error.to_string())?;
             let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string())?;
             let Some(rollback) = pins::pinned_by(&document.service, &record) else { return Ok(()) };
             let pin = Pin { rollback: rollback.id.clone(), day: 1 };

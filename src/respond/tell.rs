@@ -43,6 +43,7 @@ impl Runback {
         // Whoever was warned is told that nothing follows, too.
         let wanted = match case.watch {
             Some(told) => watch::is_news(&decision, told),
+            None if decision.reason == Reason::AlreadyHandled => false,
             None => decision.outcome == Outcome::Notify || case.round == Round::Deadline,
         };
         if decision.outcome == Outcome::Wait {
@@ -171,6 +172,29 @@ impl Runback {
             tracing::warn!(%error, "Slack did not take the details");
         }
         Some(posted)
+    }
+
+    /// Puts a message in the place of a bot's first one, and its details into the thread. One that cannot be changed gets an
+    /// answer instead.
+    pub(super) async fn tell_instead(
+        &self,
+        message: &notice::Message,
+        first: &str,
+        deadline: Instant,
+    ) -> Option<Posted> {
+        let Some(slack) = self.slack.as_ref().filter(|slack| slack.changes_messages()) else {
+            return self.tell(message, None, deadline).await;
+        };
+        if let Err(error) = slack.update(message, first, time_until(deadline)).await {
+            tracing::warn!(%error, "Slack does not change the first message; answering it");
+            return self.tell(message, Some(first), deadline).await;
+        }
+        if let Some(details) = message.detail()
+            && let Err(error) = slack.post(&details, Some(first), time_until(deadline)).await
+        {
+            tracing::warn!(%error, "Slack did not take the details");
+        }
+        Some(Posted { thread: Some(first.to_owned()) })
     }
 
     /// Makes a bot's first message of a rollback show its phase as it is on record now.

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 
 use super::{Received, Runback};
 use crate::clients::cloud_run::ServiceDocument;
-use crate::clients::google::CallError;
 use crate::domain::evidence::Judgement;
 use crate::domain::record::Rollback;
 use crate::domain::service::{Destination, TrafficTarget};
@@ -29,14 +28,8 @@ impl Runback {
         if !self.tell_once(news, || &message, thread, received.deadline()).await {
             return Err("Slack could not be told".into());
         }
-        match self.record_phase(document, rollback, ended.phase(), received.deadline()).await {
-            Err(error @ (CallError::Conflict(_) | CallError::Unavailable(_))) => {
-                return Err(error.to_string());
-            }
-            // Coming again would not change that, and another process would tell people again.
-            Err(error) => tracing::error!(%error, rollback = rollback.id, "how it ended cannot be recorded"),
-            Ok(()) => {}
-        }
+        let recorded = self.record_or_leave(document, rollback, ended.phase(), received.deadline()).await;
+        recorded.map_err(|error| error.to_string())?;
         tracing::warn!(
             rollback = rollback.id,
             incident = rollback.incident,
@@ -45,7 +38,7 @@ impl Runback {
             "{}",
             message.text
         );
-        Ok(message.text)
+        Ok(format!("{} has ended: {}", rollback.id, ended.code()))
     }
 
     /// The message of how a rollback ended.

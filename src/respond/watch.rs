@@ -70,6 +70,9 @@ impl Runback {
                 let case = Case { published_at, ..Case::new(&alert, received) };
                 self.denied(&case, name, &message, &permission).await
             }
+            Err(CallError::NotFound(why)) if !self.is_gone(name, published_at, received) => {
+                Ending::Later(format!("Cloud Run does not find the service: {why}"))
+            }
             Err(CallError::NotFound(why) | CallError::Rejected(why)) => {
                 nothing(Reason::NothingToWatch, format!("it cannot be watched: {why}"))
             }
@@ -89,8 +92,17 @@ impl Runback {
         let deadline = received.deadline();
         let (document, revisions) =
             tokio::join!(self.cloud_run.service(name, deadline), self.cloud_run.revisions(name, deadline));
-        let (document, revisions) = (document?, revisions?);
-        let record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        let (mut document, revisions) = (document?, revisions?);
+        let mut record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        let rules = self.policy.services.get(name).cloned().unwrap_or_default();
+        if self.overdue(record.as_ref().ok(), &rules, received).is_some() {
+            let Some(mut turn) = self.turn(name, deadline).await else {
+                return Err(CallError::Unavailable("alerts on the service are still being handled".into()));
+            };
+            turn.reading.forget();
+            document = self.service_caught_up(name, received).await?;
+            record = record_json::parse(document.record.as_deref()).map_err(|error| error.to_string());
+        }
         if let Err(why) = self.tell_of_waiting(&document, Some(&revisions), None, received).await {
             return Err(CallError::Unavailable(why));
         }
@@ -152,7 +164,9 @@ impl Runback {
     ) -> Result<String, String> {
         match self.begin(name, settle.look, received).await {
             Ok(decision) => Ok(decision.headline()),
-            Err(CallError::NotFound(_)) => Ok("nothing: the service is gone".into()),
+            Err(CallError::NotFound(_)) if self.is_gone(name, None, received) => {
+                Ok("nothing: the service is gone".into())
+            }
             Err(error) => Err(error.to_string()),
         }
     }

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::split;
-use crate::simulator::{Revision, minutes, refusal};
+use crate::harness::{assert_nothing_is_touched, split};
+use crate::simulator::{Revision, Service, minutes, refusal};
 use crate::situation::{
     BAD, GOOD, IN_TIME, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
-    assert_untouched, k_back, moves, one_story,
+    assert_untouched, k_back, moves, one_story, under_policy,
 };
 
 const NOTE: &str = "example.com/note";
@@ -178,5 +178,33 @@ async fn a_deploy_that_does_not_settle_is_a_matter_for_people_after_five_minutes
     assert_untouched(&simulator);
     assert_contains(&one_story(&simulator), &["deploy_in_progress"]);
     assert_eq!(moves(&simulator), 0);
+    runback.finish().await;
+}
+
+/// The status lags, and no deploy is in flight.
+fn on_its_way_to(split: &[(&str, u32)]) -> Service {
+    let service = Service { rpm: 600.0, ..k_back(0.2) };
+    Service { status_traffic: Some(service.traffic.clone()), ..service }.traffic(split)
+}
+
+#[tokio::test]
+async fn a_rollback_that_somebody_has_already_written_is_not_taken_back_to_a_tenth() {
+    let (simulator, runback, alert) =
+        under_policy(on_its_way_to(&[(GOOD, 100)]), json!({"strategy": "gradual"})).await;
+    assert_eq!(runback.deliver(&alert).await.status, 503);
+    simulator.advance(minutes(6));
+    runback.deliver(&alert).await.is(200, "notify", "deploy_in_progress");
+    assert_nothing_is_touched(&simulator);
+    assert_contains(&one_story(&simulator), &["somebody has taken all traffic from", BAD]);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_culprit_never_gets_more_than_somebody_has_left_it() {
+    let spec = [(BAD, 20), (GOOD, 80)];
+    let (simulator, runback, alert) =
+        under_policy(on_its_way_to(&spec), json!({"strategy": "gradual"})).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.spec_traffic(SERVICE), split([(BAD, 18), (GOOD, 82)]));
     runback.finish().await;
 }

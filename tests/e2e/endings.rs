@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::Runback;
-use crate::simulator::{Service, Simulator, minutes};
+use crate::simulator::{Service, Simulator, minutes, refusal};
 use crate::situation::{BAD, GOOD, SERVICE, k_back, later, moves, on_record, under_policy};
 
 const ENDINGS: [&str; 6] = ["recovered", "not_helped", "unjudged", "halted", "overruled", "not_arrived"];
@@ -77,5 +77,24 @@ async fn wherever_it_is_killed_a_rollback_ends_as_it_would_have() {
         for each in running {
             each.await.unwrap();
         }
+    }
+}
+
+/// Nothing would change if the task came again, and the queue would bring it twenty times.
+#[tokio::test]
+async fn an_ending_that_cloud_run_refuses_to_record_is_told_once_and_is_over() {
+    for ending in ["recovered", "overruled"] {
+        let (simulator, runback, alert) = under_policy(k_back(0.4), json!({})).await;
+        runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+        if ending == "overruled" {
+            simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
+        }
+        let told = simulator.slack().len();
+        simulator.at("run.put").always().replies(refusal(400, "metadata.annotations: too large"));
+        assert_eq!(later(&simulator, &runback, minutes(6)).await, [200], "{ending}");
+        assert_eq!(simulator.slack().len() - told, usize::from(ending == "recovered"), "{ending}");
+        assert!(simulator.tasks().is_empty(), "{ending}: {:#?}", simulator.tasks());
+        assert_eq!((&on_record(&simulator)["phase"], moves(&simulator)), (&json!("switching"), 1));
+        runback.finish().await;
     }
 }

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::alert::Alert;
+use crate::alert::{Alert, Delivery};
 use crate::harness::{Launch, split};
-use crate::simulator::{Reconcile, Reply, Simulator, minutes, refusal};
+use crate::simulator::{Reconcile, Reply, Service, Simulator, minutes, refusal};
 use crate::situation::{
-    BAD, GOOD, IN_TIME, SERVICE, a_failing_deploy, a_world_with, assert_contains, assert_rolled_back,
-    assert_untouched, k_back, moves, one_story, with_trouble,
+    BAD, FULL_NAME, GOOD, IN_TIME, SERVICE, a_failing_deploy, a_world_with, assert_contains,
+    assert_rolled_back, assert_untouched, k_back, last_message, later, moves, on_record, one_story,
+    under_policy, with_trouble,
 };
 
 #[tokio::test]
@@ -137,10 +138,75 @@ async fn a_forbidden_read_names_the_permission_to_read() {
 async fn a_service_that_is_gone_is_a_matter_for_people() {
     let (simulator, runback, alert) = a_failing_deploy().await;
     let deleted = simulator.world().services.pop();
+    for waited in [0, 4] {
+        simulator.advance(minutes(waited));
+        assert_eq!(runback.deliver(&alert).await.status, 503);
+    }
+    assert!(simulator.slack().is_empty(), "a 404 may be a moment's");
+    simulator.advance(minutes(1));
     runback.deliver(&alert).await.is(200, "notify", "unresolved_service");
     assert_contains(&one_story(&simulator), &["not known to Cloud Run", "deleted or renamed"]);
     simulator.world().services.extend(deleted);
     assert_untouched(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn one_404_costs_an_alert_nothing_but_time() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    simulator.at("run.get").fails(404);
+    assert_eq!(runback.deliver(&alert).await.status, 503);
+    assert!(simulator.slack().is_empty());
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
+    one_story(&simulator);
+    runback.finish().await;
+}
+
+/// Traffic has moved and nobody knows: that must not be acknowledged because of a 404.
+#[tokio::test]
+async fn a_404_at_the_redelivery_after_a_crash_behind_the_write_hides_nothing() {
+    let (simulator, mut runback, alert) = a_failing_deploy().await;
+    simulator.at("run.put").carried_out().does(runback.killer());
+    assert_eq!(runback.deliver(&alert).await.status, 0);
+    runback.restart().await;
+    simulator.at("run.get").fails(404);
+    assert_eq!(runback.deliver(&alert).await.status, 503);
+    assert!(simulator.slack().is_empty());
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
+    one_story(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn one_404_ends_neither_a_step_nor_a_check_nor_a_watch() {
+    let policy = json!({"strategy": "gradual"});
+    let (simulator, runback, alert) = under_policy(Service { rpm: 600.0, ..k_back(0.2) }, policy).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    let told = simulator.slack().len();
+    simulator.advance(minutes(4));
+    for (what, wait) in [("step-50", 4), ("step-100", 5), ("check-1", 0)] {
+        assert!(simulator.tasks()[0].id().ends_with(what), "{:#?}", simulator.tasks());
+        simulator.at("run.get").fails(404);
+        for status in [503, 200] {
+            assert_eq!(later(&simulator, &runback, Duration::ZERO).await, [status], "{what}");
+        }
+        simulator.advance(minutes(wait));
+    }
+    assert_eq!((&on_record(&simulator)["phase"], moves(&simulator)), (&json!("recovered"), 3));
+    assert_eq!(simulator.slack().len(), told + 2, "the last step and the verdict");
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_not_found_for_a_moment_asks_again() {
+    let (simulator, runback, _) = a_failing_deploy().await;
+    simulator.at("run.get").fails(404);
+    let body = json!({"service": FULL_NAME}).to_string();
+    let watch = Delivery::new("/watch", &[("content-type", "application/json")], body);
+    assert_eq!(runback.send(&watch).await.status, 503);
+    runback.send(&watch).await.is(200, "ignore", "watching");
     runback.finish().await;
 }
 
@@ -215,13 +281,13 @@ async fn without_a_queue_a_switch_that_never_arrives_comes_again_for_five_minute
     assert!(started.elapsed() < IN_TIME);
     assert_eq!(answer.status, 503, "{answer:#?}");
     assert!(answer.headers.contains_key("retry-after"));
-    assert!(simulator.slack().is_empty());
+    assert_contains(&one_story(&simulator), &["⏳", "does not show it yet"]);
     simulator.advance(minutes(6));
     let answer = runback.deliver(&alert).await;
     assert_eq!(answer.status, 200, "{answer:#?}");
-    assert_contains(&one_story(&simulator), &["still does not show it", BAD, GOOD, "is not ready"]);
+    assert_contains(&last_message(&simulator), &["not in effect", GOOD, "is not ready"]);
     assert_eq!(moves(&simulator), 1);
     runback.deliver(&alert).await.is(200, "ignore", "already_handled");
-    one_story(&simulator);
+    assert_eq!(simulator.slack().len(), 2);
     runback.finish().await;
 }

@@ -9,7 +9,7 @@ use crate::harness::{Launch, Runback, split};
 use crate::simulator::{Reconcile, Revision, Service, Simulator, days, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, assert_contains, delivered, k_back, last_message, later, moves, on_record,
-    under_policy,
+    under_policy, until,
 };
 
 const STEP: Duration = minutes(4);
@@ -467,4 +467,23 @@ async fn a_step_that_never_arrives_is_told_and_no_other_follows() {
     assert_contains(&last_message(&simulator), &["not in effect", "not_arrived", "is not ready"]);
     assert_eq!((tasks(&simulator).len(), moves(&simulator)), (0, 2));
     runback.finish().await;
+}
+
+/// The one remembers the alert and the first step, the other writes the last one and is still telling of it.
+#[tokio::test]
+async fn a_step_is_announced_by_the_process_that_wrote_it() {
+    let (simulator, one, alert) = begun().await;
+    let other = Launch::beside(&simulator).policy(policy()).start().await;
+    later(&simulator, &one, STEP).await;
+    simulator.advance(STEP);
+    let last = delivered(&simulator.tasks()[0]);
+    simulator.at("slack.webhook").takes(Duration::from_secs(1));
+    let step = other.sending(last);
+    until("the last step is written", || moves(&simulator) == 3).await;
+    one.deliver(&alert.again()).await.is(200, "ignore", "already_handled");
+    assert_eq!(step.await.unwrap().status, 200);
+    assert_all_moved(&simulator, 3);
+    assert_eq!(simulator.slack().len(), 2, "the first step and the last: {:#?}", simulator.slack());
+    one.finish().await;
+    other.finish().await;
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, Delivery};
-use crate::harness::{Launch, Runback};
+use crate::harness::{Launch, Runback, assert_nothing_is_touched};
 use crate::simulator::{Simulator, minutes};
 use crate::situation::{SERVICE, a_failing_deploy, a_world_with, assert_contains, k_back, under_policy};
 
@@ -115,7 +115,6 @@ async fn a_heartbeat_is_acknowledged_and_counted_and_nobody_is_told() {
     // The one in `pubsub_target`, as Terraform writes it.
     assert_contains(&watch, &["base64encode(jsonencode({ version = \"1.2\" }))"]);
     let (simulator, runback, _) = a_world_with(k_back(0.4)).await;
-    let idle = simulator.calls("*").len() - simulator.calls("token").len();
     for (sent, delivery) in carrying(r#"{"version":"1.2"}"#).iter().enumerate() {
         runback.send(delivery).await.is(200, "ignore", "not_an_incident");
         let counted: Vec<Value> = decided(&runback)
@@ -125,7 +124,7 @@ async fn a_heartbeat_is_acknowledged_and_counted_and_nobody_is_told() {
         assert_eq!(counted.len(), sent + 1, "infra/self_watch.tf counts lines with {words:?}");
         assert_eq!(counted[sent]["severity"], "INFO");
     }
-    assert_eq!(simulator.calls("*").len() - simulator.calls("token").len(), idle);
+    assert_nothing_is_touched(&simulator);
     assert!(simulator.slack().is_empty());
     runback.finish().await;
 }

@@ -5,7 +5,7 @@ use crate::harness::{Launch, assert_nothing_is_touched};
 use crate::simulator::{NOW, Revision, Served, Service, Simulator, days, hours, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
-    assert_rolled_back, k_back, moves, under_policy,
+    assert_rolled_back, delivered, k_back, moves, under_policy,
 };
 use serde_json::json;
 
@@ -57,6 +57,21 @@ async fn a_warning_that_lasts_until_its_deadline_is_rolled_back() {
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:#?}");
     assert_rolled_back(&simulator);
     assert_contains(&simulator.slack()[1].text, &[BAD, GOOD, "runback release"]);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_comes_twice_says_nothing_after_the_rollback() {
+    let (simulator, mut runback, alert) = a_warning().await;
+    runback.deliver(&alert).await.is(200, "notify", "warning");
+    let deadline = delivered(&simulator.tasks()[0]);
+    simulator.advance(minutes(31));
+    for _ in 0..3 {
+        assert_eq!(runback.send(&deadline).await.status, 200);
+        assert_eq!(simulator.slack().len(), 2, "the warning and the rollback: {:#?}", simulator.slack());
+        runback.restart().await;
+    }
+    assert_rolled_back(&simulator);
     runback.finish().await;
 }
 

@@ -46,6 +46,8 @@ mod callers;
 
 mod later;
 
+mod lost_tasks;
+
 mod watch;
 
 mod watch_calls;

@@ -177,11 +177,14 @@ async fn while_slack_is_down_the_next_days_look_is_planned_all_the_same() {
 }
 
 #[tokio::test]
-async fn the_daily_look_ends_with_the_service() {
+async fn the_daily_look_outlives_a_service_that_is_not_found_for_a_moment() {
     let (simulator, runback) = recovered().await;
-    simulator.at("run.get").always().fails(404);
-    a_day(&simulator, &runback).await;
-    assert_eq!((daily(&simulator), pinned(&simulator).len()), (0, 0));
+    simulator.at("run.get").fails(404);
+    simulator.advance(days(1) + minutes(1));
+    for status in [503, 200] {
+        assert_eq!(runback.deliver_due_tasks().await[0].status, status);
+        assert_eq!((daily(&simulator), pinned(&simulator).len()), (1, 0));
+    }
     runback.finish().await;
 }
 

@@ -168,7 +168,11 @@ async fn a_namesake_elsewhere_is_not_guarded() {
 #[tokio::test]
 async fn a_message_without_an_incident_is_acknowledged() {
     let (simulator, runback, _) = a_failing_deploy().await;
-    for body in [json!({"version": "1.2"}), json!({"incident": "text"}), json!({"incident": [1, 2]})] {
+    for body in [
+        json!({"version": "1.2", "incident": null}),
+        json!({"incident": "text"}),
+        json!({"incident": [1, 2]}),
+    ] {
         let delivery = Delivery::new("/", &[("content-type", "application/json")], body.to_string());
         runback.send(&delivery).await.is(200, "ignore", "not_an_incident");
     }

@@ -7,7 +7,9 @@ use crate::deploys::{
 };
 use crate::harness::{Launch, assert_nothing_is_touched, binary, guarding, split};
 use crate::simulator::{Revision, Service, Simulator, hours, minutes};
-use crate::situation::{BAD, FULL_NAME, GOOD, SERVICE, assert_contains, assert_rolled_back, moves, until};
+use crate::situation::{
+    BAD, FULL_NAME, GOOD, SERVICE, assert_contains, assert_rolled_back, later, moves, until,
+};
 
 #[tokio::test]
 async fn a_service_that_is_not_guarded_is_not_even_read() {
@@ -101,8 +103,16 @@ async fn a_service_that_is_deleted_while_it_is_watched_is_nobodys_trouble() {
         simulator.change(SERVICE, |service| service.set_deploying(deploying));
         runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
         simulator.world().services.clear();
-        a_minute(&simulator, &runback).await;
-        assert!(waiting(&simulator).is_empty() && simulator.slack().is_empty(), "{:#?}", simulator.slack());
+        if deploying {
+            // What waits for the change to be rolled out comes again until the 404 has lasted.
+            assert_eq!(later(&simulator, &runback, minutes(1)).await, [503]);
+        } else {
+            for _ in 0..10 {
+                a_minute(&simulator, &runback).await;
+            }
+            assert!(waiting(&simulator).is_empty());
+        }
+        assert!(simulator.slack().is_empty(), "{:#?}", simulator.slack());
         runback.finish().await;
     }
 }

@@ -9,7 +9,7 @@ use crate::domain::decision::{Outcome, Reason};
 use crate::domain::evidence::{Evidence, Verdict};
 use crate::domain::policy::{Mode, Policy, Rules};
 use crate::domain::record::{Phase, Record, Rollback, age};
-use crate::domain::service::{Service, ServiceName};
+use crate::domain::service::{Revision, Service, ServiceName};
 use crate::domain::text;
 
 use super::failing;
@@ -222,12 +222,32 @@ pub(in crate::domain) fn settled(facts: &Facts<'_>, service: &Service) -> Passag
     if !service.in_flight {
         return Ok(((), "no deploy is in flight".into()));
     }
+    Err(unsettled(facts, "a deploy is in flight"))
+}
+
+/// The culprit, unless the spec takes all traffic from it already: then somebody has done what a rollback would do, and the
+/// status has yet to follow.
+pub(in crate::domain) fn still_wanted<'a>(
+    facts: &Facts<'_>,
+    service: &Service,
+    (culprit, detail): (&'a Revision, String),
+) -> Passage<&'a Revision> {
+    if service.spec_split().contains_key(&culprit.name) {
+        return Ok((culprit, detail));
+    }
+    let moved =
+        format!("somebody has taken all traffic from {}, and the status does not show it", culprit.name);
+    Err(unsettled(facts, &moved))
+}
+
+/// What is so now may settle by itself; when it does not for minutes, people have to look.
+fn unsettled(facts: &Facts<'_>, what: &str) -> Halt {
     let since = facts.published_at.or(facts.alert.started_at).unwrap_or(facts.now);
     let waited = facts.now - since;
     let (outcome, detail) = if waited < SETTLE_FOR {
-        (Outcome::Wait, "a deploy is in flight; decided when it has settled".into())
+        (Outcome::Wait, format!("{what}; decided when it has settled"))
     } else {
-        (Outcome::Notify, format!("a deploy is in flight and has not settled for {}", text::span(waited)))
+        (Outcome::Notify, format!("{what} and has not settled for {}", text::span(waited)))
     };
-    Err(Halt { outcome, reason: Reason::DeployInProgress, detail })
+    Halt { outcome, reason: Reason::DeployInProgress, detail }
 }

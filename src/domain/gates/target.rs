@@ -6,7 +6,7 @@ use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
 use crate::domain::record::Share;
-use crate::domain::service::Revision;
+use crate::domain::service::{Revision, Split};
 use crate::domain::steps;
 use crate::domain::text;
 
@@ -196,7 +196,11 @@ pub(in crate::domain) fn plan(
     reason: Reason,
 ) -> Plan {
     let share = |(revision, percent): (String, u8)| Share { revision, percent };
-    let from: Vec<Share> = case.service.split().into_iter().map(share).collect();
+    let given = |split: &Split| split.get(&culprit.name).copied().unwrap_or_default();
+    let (shown, wanted) = (case.service.split(), case.service.spec_split());
+    // Somebody has begun to take traffic from the culprit, and the status lags: nothing gives it more again.
+    let split = if given(&wanted) < given(&shown) { wanted } else { shown };
+    let from: Vec<Share> = split.into_iter().map(share).collect();
     let at_once = reason == Reason::Critical || !case.comes_back;
     let share = steps::share_of(&from, &culprit.name);
     let step = if at_once { steps::ALL } else { steps::next(case.rules, share, 0) };

@@ -59,7 +59,7 @@ fn eventarc(entry: &Value) -> Delivery {
 fn said(content: Content) -> String {
     match content {
         Content::ServiceChanged(name) => name.to_string(),
-        Content::NotAnIncident(sentence) => sentence,
+        Content::Ping(sentence) | Content::NotAnIncident(sentence) => sentence,
         Content::Alert(alert) => panic!("{alert:?}"),
     }
 }

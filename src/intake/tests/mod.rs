@@ -120,7 +120,7 @@ fn every_recorded_envelope_is_opened_as_the_table_says() {
             Err(malformed) => format!("400 {malformed}"),
             Ok(intake) => match &intake.deliveries[0].content {
                 Content::Alert(alert) => alert.incident.clone(),
-                Content::NotAnIncident(sentence) => sentence.clone(),
+                Content::Ping(sentence) | Content::NotAnIncident(sentence) => sentence.clone(),
                 Content::ServiceChanged(name) => name.to_string(),
             },
         };
@@ -249,7 +249,7 @@ fn refusal(headers: &[(&str, &str)], body: &str) -> String {
 
 fn not_an_incident(headers: &[(&str, &str)], body: &str) -> String {
     match only(headers, body).content {
-        Content::NotAnIncident(sentence) => sentence,
+        Content::Ping(sentence) | Content::NotAnIncident(sentence) => sentence,
         other => panic!("{other:?}"),
     }
 }

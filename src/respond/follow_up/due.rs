@@ -73,7 +73,10 @@ impl Runback {
                         .await;
                     return Err(message);
                 }
-                Err(CallError::NotFound(why)) => return Ok(format!("nothing: the service is gone: {why}")),
+                Err(CallError::NotFound(why)) if self.is_gone(name, None, received) => {
+                    let why = format!("Cloud Run does not know the service any more: {why}");
+                    return self.lost(task, &why, Reason::UnresolvedService, received).await;
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -96,11 +99,15 @@ impl Runback {
     }
 
     /// Nothing can be done about a rollback any more, but people count on it: they are told.
-    pub(super) async fn lost(&self, task: &Task, why: &str, received: Received) -> Result<String, String> {
+    pub(super) async fn lost(
+        &self,
+        task: &Task,
+        why: &str,
+        reason: Reason,
+        received: Received,
+    ) -> Result<String, String> {
         let (name, thread, deadline) = (task.service(), task.thread.as_deref(), received.deadline());
         let id = task.rollback().map_or("", |(id, _)| id);
-        let guarded = self.policy.services.contains_key(&name);
-        let reason = if guarded { Reason::UnreadableRecord } else { Reason::NotGuarded };
         let text = || notice::out_of_sight(&name, why, reason);
         if !self.tell_once((id, reason.code()), text, thread, deadline).await {
             return Err("Slack could not be told".into());
@@ -124,9 +131,13 @@ impl Runback {
         let rollback = match record.map(|record| record.rollbacks.into_iter().next()) {
             Ok(Some(rollback)) => rollback,
             Ok(None) => {
-                return Ok(Some(self.lost(task, "its record on the service is gone", received).await));
+                let why = "its record on the service is gone";
+                return Ok(Some(self.lost(task, why, Reason::UnreadableRecord, received).await));
             }
-            Err(why) => return Ok(Some(self.lost(task, &why.to_string(), received).await)),
+            Err(why) => {
+                let why = why.to_string();
+                return Ok(Some(self.lost(task, &why, Reason::UnreadableRecord, received).await));
+            }
         };
         if rollback.id != id {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));
@@ -197,7 +208,7 @@ impl Runback {
     ) -> Result<Option<Result<String, String>>, CallError> {
         let Due { task, rollback, document, rules, case, .. } = due;
         let name = document.service.name.clone();
-        let story = self.memory.story(&rollback.id);
+        let story = self.memory.story(&rollback.id).filter(|_| self.memory.wrote(&rollback));
         let late = story.is_none();
         let untold = task.is_step() && task.told(&rollback) == Some(false);
         let decision =
@@ -297,17 +308,23 @@ impl Runback {
         let (look, axis) = (task.look() + 1, task.rollback().map_or(Axis::Errors, |(_, axis)| axis));
         let next = Task::check(&document.service.name, rollback, axis, look, true, task.thread.clone());
         let (time, deadline) = (case.received.time(), case.received.deadline());
-        tasks.create(&check_task(rollback, look), &next.body(), time + NEXT_LOOK, deadline).await?;
+        let created =
+            tasks.create(&check_task(rollback, look), &next.body(), time + NEXT_LOOK, deadline).await;
+        match created {
+            // The queue, and not the service, is what was not found.
+            Err(CallError::NotFound(why)) => return Err(CallError::Rejected(why)),
+            created => created?,
+        }
         // This task's name will be gone, and with it the sign that people were told.
         if rollback.phase != *phase {
-            self.record_phase(document, rollback, phase.clone(), deadline).await?;
+            self.record_or_leave(document, rollback, phase.clone(), deadline).await?;
         }
         Ok(Ok(format!("too few requests since the switch: look {look} follows")))
     }
 
     async fn record_end(&self, due: &Due<'_>) -> Done {
         let Due { rollback, document, case, phase, .. } = due;
-        self.record_phase(document, rollback, phase.clone(), case.received.deadline()).await?;
+        self.record_or_leave(document, rollback, phase.clone(), case.received.deadline()).await?;
         Ok(Ok(format!("nothing to judge: somebody else has moved the traffic since {}", rollback.id)))
     }
 

@@ -9,11 +9,17 @@ mod task;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Case, Ending, Received, Runback};
+use super::{Case, Ending, Received, Runback, TELL};
 use crate::answer;
 use crate::domain::alert::{Alert, IncidentState, Signal};
 use crate::domain::decide::Round;
+use crate::domain::decision::Reason;
+use crate::domain::evidence::Axis;
+use crate::domain::overdue::Act;
+use crate::domain::policy::Rules;
+use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
+use crate::domain::steps;
 pub(super) use due::refused;
 use task::What;
 pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
@@ -37,7 +43,8 @@ impl Runback {
         let name = task.service();
         let Some(rules) = self.policy.services.get(&name) else {
             if task.rollback().is_some() {
-                return self.lost(&task, "the policy no longer lists it", received).await;
+                let why = "the policy no longer lists it";
+                return self.lost(&task, why, Reason::NotGuarded, received).await;
             }
             return Ok(format!("nothing: {name} is not guarded"));
         };
@@ -84,6 +91,36 @@ impl Runback {
             }
             Ending::Later(why) => Err(why),
         }
+    }
+}
+
+impl Runback {
+    /// Does an act of a rollback whose task does not come.
+    ///
+    /// # Errors
+    /// With a sentence, when it cannot be done now.
+    pub(super) async fn act_late(
+        &self,
+        name: &ServiceName,
+        rules: &Rules,
+        rollback: &Rollback,
+        act: Act,
+        received: Received,
+    ) -> Result<String, String> {
+        let axis = if rollback.slow { Axis::Slowness } else { Axis::Errors };
+        let thread = self.memory.thread(&rollback.id);
+        let told = self.is_told(rollback, rules, received.deadline() - TELL).await;
+        let task = match act {
+            Act::Watch => Task::watch(name, rollback, axis, 1, thread),
+            Act::Step => {
+                let next = steps::next(rules, rollback.share(), rollback.step);
+                Task::step(name, rollback, axis, next, told, thread)
+            }
+            Act::Check(look) => Task::check(name, rollback, axis, look, told, thread),
+        };
+        let done = self.look_after(&task, (&rollback.id, axis), name, rules, received).await?;
+        self.show_phase(name, &rollback.id, task.thread.as_deref(), received.deadline()).await;
+        Ok(done)
     }
 }
 

@@ -252,6 +252,11 @@ impl Simulator {
         world.tasks.due(&world.clock)
     }
 
+    /// Every task is gone. Their names stay used, as in a real queue.
+    pub fn purge_tasks(&self) {
+        self.world().tasks.pending.clear();
+    }
+
     /// How a delivered task was answered.
     pub fn task_answered(&self, name: &str, status: u16) {
         self.world().tasks.delivered(name, status);

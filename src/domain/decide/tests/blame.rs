@@ -38,9 +38,30 @@ fn the_culprit_takes_traffic_by_the_status() {
         ("nothing serves and nothing is named", World::outage().traffic(&[]).unnamed(), gone),
         ("a revision that does not exist", World::outage().named("k-back-00099-zzz"), gone),
     ]);
-    let mut spec_lags = World::outage();
-    spec_lags.service.spec_traffic = World::outage().traffic(&[(GOOD, 100)]).service.spec_traffic;
-    check([("the status says so, the spec does not", spec_lags, BACK)]);
+}
+
+/// Somebody is taking traffic from the culprit, and the status lags. No deploy is in flight.
+#[test]
+fn what_people_have_begun_is_never_undone() {
+    let wanted = |percents: &[(&str, u8)]| {
+        let mut world = World::outage();
+        world.service.spec_traffic = World::outage().traffic(percents).service.spec_traffic;
+        world
+    };
+    let published = |mut world: World, minutes| {
+        world.published_at = Some(ago(minutes));
+        world
+    };
+    check([
+        ("all of it", wanted(&[(GOOD, 100)]), "wait deploy_in_progress at culprit"),
+        (
+            "all of it, and for minutes the status does not follow",
+            published(wanted(&[(GOOD, 100)]), 6),
+            "notify deploy_in_progress at culprit",
+        ),
+        ("a part", wanted(&[(GOOD, 80), (BAD, 20)]), BACK),
+        ("they gave it more", wanted(&[(BAD, 100)]), BACK),
+    ]);
 }
 
 #[test]
