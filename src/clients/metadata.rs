@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
-use reqwest::{Method, Url};
+use reqwest::{Method, StatusCode, Url};
 use tokio::time::{Instant, timeout_at};
 
-use super::transport::{Network, Request, SharedTransport};
+use super::transport::{Answer, Network, Request, SharedTransport};
 
 /// Off Google Cloud there is no metadata server, and nobody waits long for it.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -56,17 +56,31 @@ impl Metadata {
     }
 
     /// An access token, as JSON.
-    pub(super) async fn access_token(&self, deadline: Instant) -> Option<Vec<u8>> {
-        self.ask("token", &[], deadline.min(Instant::now() + PATIENCE_FOR_ACCESS)).await
+    ///
+    /// # Errors
+    /// With whether there is a metadata server with an account, so that another try may go better.
+    pub(super) async fn access_token(&self, deadline: Instant) -> Result<Vec<u8>, bool> {
+        let end = deadline.min(Instant::now() + PATIENCE_FOR_ACCESS);
+        let answer = self.ask("token", &[], end).await.ok_or(false)?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Err(false),
+            StatusCode::TOO_MANY_REQUESTS => Err(true),
+            status if status.is_server_error() => Err(true),
+            // A name server that knows every name leads to some web page instead.
+            _ if answer.body.starts_with(b"<") => Err(false),
+            status if status.is_success() => Ok(answer.body),
+            _ => Err(false),
+        }
     }
 
     async fn text(&self, what: &str, query: &[(&str, &str)], deadline: Instant) -> Option<String> {
         let end = deadline.min(Instant::now() + PATIENCE);
-        let text = String::from_utf8(self.ask(what, query, end).await?).ok()?;
+        let answer = self.ask(what, query, end).await.filter(|answer| answer.status.is_success())?;
+        let text = String::from_utf8(answer.body).ok()?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
-    async fn ask(&self, what: &str, query: &[(&str, &str)], end: Instant) -> Option<Vec<u8>> {
+    async fn ask(&self, what: &str, query: &[(&str, &str)], end: Instant) -> Option<Answer> {
         let url = format!("{}/computeMetadata/v1/instance/service-accounts/default/{what}", self.base);
         let mut url = Url::parse(&url).ok()?;
         if !query.is_empty() {
@@ -75,7 +89,6 @@ impl Metadata {
         let request = Request::new(Method::GET, url)
             .header(HeaderName::from_static("metadata-flavor"), "Google")
             .reads_at_most(ANSWER_LIMIT);
-        let answer = timeout_at(end, self.transport.exchange(request)).await.ok()?.ok()?;
-        answer.status.is_success().then_some(answer.body)
+        timeout_at(end, self.transport.exchange(request)).await.ok()?.ok()
     }
 }

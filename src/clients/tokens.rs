@@ -219,9 +219,9 @@ impl Tokens {
     /// The metadata server's token. Where it has given one before, its silence does not mean that there is none.
     async fn of_metadata(&self, metadata: &Metadata, deadline: Instant) -> Result<Granted, CallError> {
         match metadata.access_token(deadline).await {
-            Some(answer) => granted(&answer),
-            None if self.cached().is_some() => Err(no_token("from the metadata server")),
-            None => Err(CallError::SignedOut(SIGN_IN.into())),
+            Ok(answer) => granted(&answer),
+            Err(false) if self.cached().is_none() => Err(CallError::SignedOut(SIGN_IN.into())),
+            Err(_) => Err(no_token("from the metadata server")),
         }
     }
 

@@ -39,6 +39,8 @@ async fn whoever_has_no_credentials_is_told_so_within_two_seconds() {
         ("nobody is there", Some(Err(NoAnswer::Lost("no such host".into())))),
         ("nobody answers", None),
         ("there is no account", Some(answers(404, &[], ""))),
+        ("some web page is there", Some(answers(200, &[], "<html>Did you mean</html>"))),
+        ("some web page leads elsewhere", Some(answers(302, &[("location", "http://search/")], ""))),
     ];
     for (about, reply) in replies {
         let start = Instant::now();
@@ -46,6 +48,15 @@ async fn whoever_has_no_credentials_is_told_so_within_two_seconds() {
         let Err(CallError::SignedOut(why)) = tokens.access(soon()).await else { panic!("{about}") };
         assert!(why.contains("gcloud auth application-default login"), "{about}: {why}");
         assert!(start.elapsed() < Duration::from_secs(2), "{about}: {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_metadata_server_in_trouble_is_no_lack_of_credentials() {
+    for status in [429, 500, 503] {
+        let (tokens, _) = of_metadata(move |_| Some(answers(status, &[], "")));
+        let refused = tokens.access(soon()).await.map(|access| access.token);
+        assert!(matches!(refused, Err(CallError::Unavailable(_))), "{status}: {refused:?}");
     }
 }
 
