@@ -1,3 +1,4 @@
+# Nothing here needs BuildKit: Cloud Build's docker step has the classic builder.
 # The context needs Cargo.toml, Cargo.lock and src/ only. Any base images will do that carry the same C library:
 #   docker build --build-arg RUST_IMAGE=… --build-arg RUNTIME_IMAGE=… -t runback .
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
@@ -18,11 +19,11 @@ RUN mkdir src \
 COPY src ./src
 RUN find src -name '*.rs' -exec touch {} + \
     && cargo build --release --locked --bin runback \
-    && cp target/release/runback /runback
+    && install --mode 0555 target/release/runback /runback
 
 # No shell, no package manager, CA certificates included. Nothing is ever written to the file system.
 FROM ${RUNTIME_IMAGE}
-COPY --from=build --chmod=0555 /runback /runback
+COPY --from=build /runback /runback
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/runback"]
