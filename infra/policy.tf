@@ -108,8 +108,8 @@ locals {
           ))
         ],
         [
-          for path in layer.health_path == null ? [] : [layer.health_path] : "in ${place}, `health_path` must be a path that begins with one \"/\" and has no spaces, such as \"/healthz\", not ${jsonencode(path)}."
-          if !can(regex("^/([!\"$-\\[\\]-~][!\"$-\\[\\]-~]*)?$", path)) || startswith(path, "//")
+          for path in layer.health_path == null ? [] : [layer.health_path] : "in ${place}, `health_path` must be a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself), not ${jsonencode(path)}."
+          if !can(regex("^/([!\"$-\\[\\]-~][!\"$-\\[\\]-~]*)?$", path)) || startswith(path, "//") || can(regex("^(/_ah/.*|/eventlog|[^?]*z)([?].*)?$", path))
         ],
       )
     ]),
@@ -134,9 +134,9 @@ locals {
 
 check "images_can_be_read" {
   assert {
-    condition = alltrue([for name, s in local.guarded : s.image_repository != null || local.rules[name].mode != "enforce"])
-    error_message = "Without image_repository, Cloud Run may refuse a rollback of: ${join(", ", [
-      for name, s in local.guarded : name if s.image_repository == null && local.rules[name].mode == "enforce"
+    condition = alltrue([for name, repositories in local.images_of : length(repositories) > 0 || local.rules[name].mode != "enforce"])
+    error_message = "Without image_repository or image_repositories, Cloud Run may refuse a rollback of: ${join(", ", [
+      for name, repositories in local.images_of : name if length(repositories) == 0 && local.rules[name].mode == "enforce"
     ])}."
   }
 }

@@ -55,7 +55,7 @@ run "every_key_arrives_as_it_was_written" {
       strategy              = "gradual"
       steps                 = [25, 100]
       step_interval         = "5m"
-      health_path           = "/healthz?deep=1"
+      health_path           = "/health?deep=1"
       not_helped            = "restore"
       schema                = "allow"
     }
@@ -360,7 +360,7 @@ run "steps_that_do_not_end_at_100" {
 run "a_health_path_that_is_a_url" {
   command = plan
   variables {
-    defaults = { health_path = "//k-back/healthz" }
+    defaults = { health_path = "//k-back/health" }
   }
   expect_failures = [google_cloud_run_v2_service.runback]
 }

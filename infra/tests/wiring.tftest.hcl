@@ -20,7 +20,7 @@ variables {
       service_account  = "k-back@demo-project.iam.gserviceaccount.com"
       image_repository = "projects/demo-project/locations/asia-northeast1/repositories/images"
       warning          = 0.02
-      health_path      = "/healthz"
+      health_path      = "/health"
       alerts = {
         logs = { "database lost" = "textPayload : \"could not connect\"" }
       }

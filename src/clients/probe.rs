@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, USER_AGENT};
+use reqwest::header::{CONTENT_TYPE, HeaderName, USER_AGENT};
 use reqwest::{Method, Url};
 use tokio::time::{Instant, timeout_at};
 
@@ -31,7 +31,12 @@ pub struct Prober {
 
 /// What one request came to.
 enum Reply {
-    Status(u16, Duration),
+    /// `page`: it is HTML, which Google's front end sends and a health check hardly ever does.
+    Status {
+        status: u16,
+        time: Duration,
+        page: bool,
+    },
     /// Nothing within [`EACH`].
     Silence,
     /// Nothing yet when time was up for all of them: that says nothing.
@@ -54,7 +59,7 @@ impl Prober {
         let end = deadline.min(Instant::now() + ALL);
         let mut token = None;
         let mut warming = self.ask(&url, None, end, end).await;
-        if let Reply::Status(401 | 403, _) = warming {
+        if let Reply::Status { status: 401 | 403, .. } = warming {
             token = self.metadata.identity(&wish.audience, end).await;
             if token.is_some() {
                 warming = self.ask(&url, token.as_deref(), end, end).await;
@@ -86,7 +91,11 @@ impl Prober {
         }
         let began = Instant::now();
         match timeout_at(limit.min(end), self.transport.exchange(request)).await {
-            Ok(Ok(answer)) => Reply::Status(answer.status.as_u16(), began.elapsed()),
+            Ok(Ok(answer)) => {
+                let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+                let page = kind.is_some_and(|kind| kind.starts_with("text/html"));
+                Reply::Status { status: answer.status.as_u16(), time: began.elapsed(), page }
+            }
             Ok(Err(error)) => Reply::Unreachable(error.cause()),
             Err(_) if limit < end => Reply::Silence,
             Err(_) => Reply::Cut,
@@ -98,7 +107,7 @@ fn summed_up(replies: &[Reply], wish: &Wish) -> Outcome {
     let statuses: Vec<u16> = replies
         .iter()
         .filter_map(|reply| match reply {
-            Reply::Status(status, _) => Some(*status),
+            Reply::Status { status, .. } => Some(*status),
             _ => None,
         })
         .collect();
@@ -111,20 +120,21 @@ fn summed_up(replies: &[Reply], wish: &Wish) -> Outcome {
         (None, Some(why)) if !silent => return Outcome::Inconclusive(format!("cannot be reached: {why}")),
         (None, None) if !silent => return Outcome::Inconclusive("did not answer a probe in time".into()),
         (Some(status), _) if !silent && statuses.iter().all(|status| (400..500).contains(status)) => {
-            return Outcome::Inconclusive(refused(*status));
+            let page = replies.iter().any(|reply| matches!(reply, Reply::Status { page: true, .. }));
+            return Outcome::Inconclusive(refused(*status, page));
         }
         _ => {}
     }
     let (mut probes, mut bad, mut slowest) = (0, 0, Duration::ZERO);
     for reply in replies {
         let is_bad = match (reply, wish.axis) {
-            (Reply::Status(status, _), Axis::Errors) => *status >= 500,
-            (Reply::Status(_, time), Axis::Slowness) => *time > wish.slow,
+            (Reply::Status { status, .. }, Axis::Errors) => *status >= 500,
+            (Reply::Status { time, .. }, Axis::Slowness) => *time > wish.slow,
             (Reply::Silence, _) | (Reply::Unreachable(_), Axis::Errors) => true,
             (Reply::Unreachable(_), Axis::Slowness) | (Reply::Cut, _) => continue,
         };
         let time = match reply {
-            Reply::Status(_, time) => *time,
+            Reply::Status { time, .. } => *time,
             Reply::Silence => EACH,
             _ => Duration::ZERO,
         };
@@ -134,10 +144,14 @@ fn summed_up(replies: &[Reply], wish: &Wish) -> Outcome {
 }
 
 /// Whoever keeps the probes out says nothing about the revision's health.
-fn refused(status: u16) -> String {
+fn refused(status: u16, page: bool) -> String {
     let why = match status {
         401 | 403 => "the service is private; Runback needs roles/run.invoker on it to probe it",
-        404 => "its ingress keeps the probes out, or there is no such health_path",
+        404 if page => {
+            "it looks like Google's own page, so the probes never reached the container: its ingress keeps them out, or \
+             health_path is one that the front end answers itself, as it does where a path ends in \"z\""
+        }
+        404 => "there is no such health_path, or its ingress keeps the probes out",
         _ => "that says nothing about its health",
     };
     format!("answered HTTP {status} to its probes: {why}")

@@ -49,7 +49,8 @@ const SIX_WEEKS: Duration = Duration::from_secs(42 * 24 * 60 * 60);
 
 const STEPS: &str = "whole numbers from 1 to 100, each above the one before and the last one 100, \
                      such as [10, 50, 100]";
-const PATH: &str = "a path that begins with one \"/\" and has no spaces, such as \"/healthz\"";
+const PATH: &str = "a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" \
+                    (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself)";
 
 /// Sets one key of the rules.
 pub(super) fn set(rules: &mut Rules, key: &str, value: &Value) -> Result<(), Problem> {
@@ -189,6 +190,13 @@ fn path(value: &Value) -> Option<String> {
     // Two slashes would begin a host, and a fragment is never sent.
     let fits = path.starts_with('/')
         && !path.starts_with("//")
-        && path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '\\'));
+        && path.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '#' | '\\'))
+        && reaches_the_container(path);
     fits.then(|| path.clone())
+}
+
+/// Cloud Run's known issues list the paths that its front end keeps: <https://cloud.google.com/run/docs/known-issues>.
+fn reaches_the_container(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
+    path != "/eventlog" && !path.starts_with("/_ah/") && !path.ends_with('z')
 }

@@ -64,7 +64,7 @@ fn every_key_can_be_set() {
             strategy = "gradual"
             steps = [5, 100]
             step_interval = "6m"
-            health_path = "/healthz?deep=1"
+            health_path = "/health?deep=z"
             not_helped = "restore"
             schema = "allow"
         "#
@@ -88,7 +88,7 @@ fn every_key_can_be_set() {
         strategy: Strategy::Gradual,
         steps: vec![5, 100],
         step_interval: Duration::from_secs(360),
-        health_path: Some("/healthz?deep=1".to_owned()),
+        health_path: Some("/health?deep=z".to_owned()),
         not_helped: NotHelped::Restore,
         schema: SchemaRule::Allow,
     };
@@ -116,7 +116,8 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
     let an_interval = "a duration from 1m to 1h, such as \"4m\"";
     let steps =
         "whole numbers from 1 to 100, each above the one before and the last one 100, such as [10, 50, 100]";
-    let path = "a path that begins with one \"/\" and has no spaces, such as \"/healthz\"";
+    let path = "a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" \
+                (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself)";
     let table = [
         ("mode", "\"on\"", "\"observe\" or \"enforce\"", "\"on\""),
         ("mode", "\"Enforce\"", "\"observe\" or \"enforce\"", "\"Enforce\""),
@@ -166,10 +167,14 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
         ("steps", "[10.5, 100]", steps, "[10.5, 100]"),
         ("steps", "[\"10\", 100]", steps, "a list"),
         ("step_interval", "\"30s\"", an_interval, "\"30s\""),
-        ("health_path", "\"healthz\"", path, "\"healthz\""),
+        ("health_path", "\"health\"", path, "\"health\""),
         ("health_path", "\"\"", path, "\"\""),
         ("health_path", "\"//other.example\"", path, "\"//other.example\""),
         ("health_path", "\"/a b\"", path, "\"/a b\""),
+        ("health_path", "\"/healthz\"", path, "\"/healthz\""),
+        ("health_path", "\"/livez?deep=1\"", path, "\"/livez?deep=1\""),
+        ("health_path", "\"/eventlog\"", path, "\"/eventlog\""),
+        ("health_path", "\"/_ah/health\"", path, "\"/_ah/health\""),
         ("not_helped", "\"back\"", "\"hold\" or \"restore\"", "\"back\""),
         ("schema", "{ allow = true }", "\"block\" or \"allow\"", "a table"),
     ];

@@ -22,7 +22,7 @@ fn calls_made(simulator: &Simulator) -> BTreeSet<String> {
 
 /// A rollback with its preflight and its check, and one that is taken up again after a crash.
 async fn every_kind_of_call() -> BTreeSet<String> {
-    let (simulator, runback, alert) = under_policy(k_back(0.4), json!({"health_path": "/healthz"})).await;
+    let (simulator, runback, alert) = under_policy(k_back(0.4), json!({"health_path": "/health"})).await;
     simulator.answer_at_tags(SERVICE);
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     simulator.advance(minutes(6));

@@ -17,7 +17,7 @@ const OURS: &str = "runback-probe";
 
 /// The service with a health path, and with this share of the target's probes failing.
 async fn probed(service: Service, failing: f64) -> (Simulator, Runback, Alert) {
-    let (simulator, runback, alert) = under_policy(service, json!({"health_path": "/healthz"})).await;
+    let (simulator, runback, alert) = under_policy(service, json!({"health_path": "/health"})).await;
     simulator.answer_at_tags(SERVICE);
     simulator.change(SERVICE, |service| service.set_errors(GOOD, failing));
     (simulator, runback, alert)

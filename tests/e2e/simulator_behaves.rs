@@ -273,6 +273,15 @@ async fn a_tasks_name_can_be_used_once() {
 }
 
 #[tokio::test]
+async fn the_front_end_answers_what_ends_in_z_and_no_container_hears_of_it() {
+    let client = Client::of(menu()).await;
+    client.simulator.answer_at_tags("menu");
+    assert_eq!(client.call(Method::GET, "/app/menu/-/health", &json!(null)).await.0, 200);
+    assert_eq!(client.call(Method::GET, "/app/menu/-/healthz", &json!(null)).await.0, 404);
+    assert_eq!(client.call(Method::GET, "/app/menu/-/deep/livez?of=db", &json!(null)).await.0, 404);
+}
+
+#[tokio::test]
 async fn slack_refuses_what_it_would_not_show() {
     let client = Client::of(menu()).await;
     let good = json!({"text": "short", "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": "*long*"}}]});

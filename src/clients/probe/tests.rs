@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use tokio::net::TcpListener;
 
 use super::*;
@@ -39,8 +39,14 @@ async fn answer(State(revision): State<Revision>, request: Request) -> Response 
     }
     let (status, time) = (revision.script)(number);
     tokio::time::sleep(time).await;
+    if status == PAGE {
+        return (StatusCode::NOT_FOUND, Html("<title>Error 404 (Not Found)!!1</title>")).into_response();
+    }
     StatusCode::from_u16(status).unwrap().into_response()
 }
+
+/// For 404 as Google's front end sends it, with a page.
+const PAGE: u16 = 1404;
 
 fn network() -> SharedTransport {
     rustls::crypto::ring::default_provider().install_default().ok();
@@ -51,7 +57,7 @@ fn wish(axis: Axis) -> Wish {
     Wish {
         revision: "k-back-00041-xyz".into(),
         url: None,
-        path: "/healthz".into(),
+        path: "/health".into(),
         audience: "https://k-back.run.app".into(),
         axis,
         slow: Duration::from_millis(300),
@@ -102,7 +108,7 @@ async fn one_request_warms_and_eight_count_and_all_can_be_told_apart() {
     assert_counts(outcome, (8, 0));
     assert_eq!(asked.len(), 9);
     for request in asked {
-        assert_eq!(request.uri().path(), "/healthz");
+        assert_eq!(request.uri().path(), "/health");
         assert_eq!(request.headers()["x-runback-probe"], "1");
         assert!(request.headers()["user-agent"].to_str().unwrap().starts_with("runback-probe/"));
         assert!(!request.headers().contains_key("authorization"));
@@ -151,6 +157,12 @@ async fn whoever_keeps_the_probes_out_says_nothing_about_health() {
     let end = Instant::now() + Duration::from_secs(10);
     let no_such_name = nobody.probe(&wish(Axis::Errors), "http://k-back.invalid", end).await;
     assert!(matches!(no_such_name, Outcome::Inconclusive(_)), "{no_such_name:?}");
+}
+
+#[tokio::test]
+async fn the_page_of_googles_front_end_is_told_from_the_apps_own_404() {
+    assert_inconclusive(probed(|_| (404, AT_ONCE), Axis::Errors).await, "no such health_path");
+    assert_inconclusive(probed(|_| (PAGE, AT_ONCE), Axis::Errors).await, "a path ends in \"z\"");
 }
 
 #[tokio::test]

@@ -99,6 +99,7 @@ enum Route<'a> {
     App {
         service: &'a str,
         tag: &'a str,
+        path: String,
     },
 }
 
@@ -128,7 +129,9 @@ impl<'a> Route<'a> {
             ("POST", ["slack", "api", "chat.postMessage"]) => Some(Self::SlackPost),
             ("POST", ["slack", "api", "chat.update"]) => Some(Self::SlackUpdate),
             ("POST", ["token"]) => Some(Self::Token),
-            ("GET", ["app", service, tag, "healthz"]) => Some(Self::App { service, tag }),
+            ("GET", ["app", service, tag, path @ ..]) => {
+                Some(Self::App { service, tag, path: path.join("/") })
+            }
             _ => None,
         }
     }
@@ -173,7 +176,9 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
             Route::SlackWebhook => Ok(slack::webhook(world, &request.json()?)),
             Route::SlackPost | Route::SlackUpdate => Ok(slack::api(world, request, &request.json()?)),
             Route::Token => token::issue(world, request),
-            Route::App { service, tag } => Ok(Reply::text(world.service(service).visit(tag), "")),
+            // What Google's front end keeps never reaches a container.
+            Route::App { path, .. } if path.ends_with('z') => Ok(Reply::front_end()),
+            Route::App { service, tag, .. } => Ok(Reply::text(world.service(service).visit(tag), "")),
         }
     };
     let mut answered = answered;

@@ -70,6 +70,13 @@ impl Reply {
         Self { status, body: body.to_owned(), content_type: "text/plain; charset=utf-8", retry_after: None }
     }
 
+    /// The page of Google's front end for a path that it keeps to itself.
+    pub fn front_end() -> Self {
+        let body = "<!DOCTYPE html>\n<html lang=en>\n  <title>Error 404 (Not Found)!!1</title>\n  <p><b>404.</b> \
+                    <ins>That’s an error.</ins>\n  <p>The requested URL was not found on this server.";
+        Self { content_type: "text/html; charset=UTF-8", ..Self::text(404, body) }
+    }
+
     pub fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
     }

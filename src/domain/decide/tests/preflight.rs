@@ -20,7 +20,7 @@ fn outage() -> World {
     World::outage()
         .revision(OLD, 8 * DAY)
         .served(OLD, 6 * DAY, 3 * DAY, 60.0, 0.001)
-        .rules(|rules| rules.health_path = Some("/healthz".into()))
+        .rules(|rules| rules.health_path = Some("/health".into()))
 }
 
 impl World {
@@ -61,7 +61,7 @@ fn a_target_is_wished_to_be_probed_by_the_tag_that_it_has() {
     let wanted = Wish {
         revision: GOOD.into(),
         url: Some(format!("https://tag---{GOOD}.run.app")),
-        path: "/healthz".into(),
+        path: "/health".into(),
         audience: "https://k-back.run.app".into(),
         axis: Axis::Errors,
         slow: Duration::from_secs(3),
@@ -107,7 +107,7 @@ fn only_a_confidently_unhealthy_target_gives_way() {
 }
 
 fn only_one() -> World {
-    World::outage().rules(|rules| rules.health_path = Some("/healthz".into()))
+    World::outage().rules(|rules| rules.health_path = Some("/health".into()))
 }
 
 #[test]
