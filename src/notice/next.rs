@@ -67,11 +67,6 @@ pub(super) fn after_switch(
     let tag = service.map(|service| update_traffic(service, "--update-tags fix=REVISION"));
     steps.push(Step::run("Fix it and deploy. Then give the new revision a tag and try its own URL:", tag));
     steps.push(Step::run(format!("Only then release the service. {PIN}:"), service.map(release)));
-    let latest = service.map(|service| update_traffic(service, "--to-latest"));
-    steps.push(Step::run(
-        "The same with gcloud, which does not check that the newest revision is a good one:",
-        latest,
-    ));
     steps
 }
 
@@ -236,8 +231,7 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
                 format!("{PIN}. Fix, deploy, try the new revision by a tag, then:"),
                 service.map(release),
             );
-            let latest = service.map(|service| update_traffic(service, "--to-latest"));
-            ("", vec![switch, pin, Step::run("The same with gcloud:", latest)])
+            ("", vec![switch, pin])
         }
         Reason::PermissionDenied => (
             "Cloud Run refuses Runback",

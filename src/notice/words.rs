@@ -134,7 +134,8 @@ pub(super) fn logs_url(
     if let Some(revision) = revision {
         query += &format!("\nresource.labels.revision_name=\"{}\"", name(revision));
     }
-    query += "\nseverity>=ERROR";
+    // A traceback on standard error carries no level: such a line is found by its words.
+    query += "\n(severity>=ERROR OR textPayload=~\"ERROR|CRITICAL|Exception|Traceback\")";
     if let Some(since) = since {
         query += &format!("\ntimestamp>=\"{}\"", text::clock(since));
     }
