@@ -18,7 +18,8 @@ pub struct Tasks {
     google: Google,
     base: String,
     queue: String,
-    callback: String,
+    /// Where Runback is reached. Cloud Run wants it as the token's audience; a task's own default has the path as well.
+    audience: String,
     service_account: String,
 }
 
@@ -36,7 +37,7 @@ impl Tasks {
             google,
             base: base.trim_end_matches('/').to_owned(),
             queue: queue.to_owned(),
-            callback: format!("{}/tasks", public_url.trim_end_matches('/')),
+            audience: public_url.trim_end_matches('/').to_owned(),
             service_account: service_account.to_owned(),
         }
     }
@@ -62,11 +63,11 @@ impl Tasks {
             "name": format!("{}/tasks/{id}", self.queue),
             "scheduleTime": due.to_rfc3339_opts(SecondsFormat::Secs, true),
             "httpRequest": {
-                "url": self.callback,
+                "url": format!("{}/tasks", self.audience),
                 "httpMethod": "POST",
                 "headers": {"Content-Type": "application/json"},
                 "body": STANDARD.encode(body),
-                "oidcToken": {"serviceAccountEmail": self.service_account},
+                "oidcToken": {"serviceAccountEmail": self.service_account, "audience": self.audience},
             },
         }})
         .to_string();
@@ -82,6 +83,11 @@ impl Tasks {
         match self.google.call(call).await {
             Ok(_) => Ok(()),
             Err(CallError::Rejected(message)) if message.starts_with("HTTP 409") => Ok(()),
+            // Google puts a queue away that nothing has used for 30 days, and takes minutes to bring it back.
+            Err(CallError::NotFound(message)) => Err(CallError::Unavailable(format!(
+                "the queue is not there ({message}): after 30 idle days Cloud Tasks takes minutes to bring it back, unless it \
+                 was deleted"
+            ))),
             Err(error) => Err(error),
         }
     }

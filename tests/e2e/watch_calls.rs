@@ -41,6 +41,11 @@ async fn a_queue_that_is_down_is_asked_again_and_one_that_refuses_is_not() {
     simulator.at("tasks.create").always().fails(503);
     assert_eq!(runback.send(&event).await.status, 503);
     simulator.repair();
+    // As it is for minutes after 30 days in which nothing used the queue.
+    simulator.at("tasks.create").always().fails(404);
+    assert_eq!(runback.send(&event).await.status, 503);
+    assert!(runback.said().contains("after 30 idle days Cloud Tasks takes minutes to bring it back"));
+    simulator.repair();
     simulator.at("tasks.create").denies("cloudtasks.tasks.create");
     runback.send(&event).await.is(200, "ignore", "nothing_to_watch");
     assert!(runback.said().contains("cloudtasks.tasks.create"));

@@ -141,6 +141,15 @@ fn complaint(name: &str, http: &Value) -> Option<&'static str> {
     if !http["url"].as_str().is_some_and(|url| url.starts_with("http")) {
         return Some("httpRequest.url is missing");
     }
+    // Cloud Run wants its own address, and Cloud Tasks would take the whole of `url`.
+    if let Some(token) = http["oidcToken"].as_object()
+        && http["url"]
+            .as_str()
+            .zip(token.get("audience").and_then(Value::as_str))
+            .is_none_or(|(url, audience)| url.strip_prefix(audience) != Some("/tasks"))
+    {
+        return Some("oidcToken.audience is not the address of the service that is called");
+    }
     let body = http["body"].as_str().unwrap_or_default();
     BASE64_STANDARD.decode(body).is_err().then_some("httpRequest.body is not base64")
 }
