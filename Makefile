@@ -1,11 +1,11 @@
-# `make` explains itself. Nothing here needs an account at Google or Slack, but deploy, send-test and destroy.
+# `make` explains itself. Nothing here needs an account at Google or Slack, but deploy, plan, apply, observe, send-test and destroy.
 PORT ?= 8080
 IMAGE ?= runback
 EVENT ?= target/test-event.json
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test-event test test-infra decisions plot check lint bench image deploy \
-	send-test destroy clean
+	plan apply observe send-test destroy clean
 
 help: ## What can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,15 @@ image: ## The container image, tagged IMAGE, with docker, podman or buildah
 # PROJECT, REGION, SERVICE, IMAGE and TOPIC come from the command line: make hands them on.
 deploy: ## Runback into your project: the plan is shown first (PROJECT=, REGION=, SERVICE= the first time)
 	@scripts/deploy
+
+plan: ## What deploy would change, kept for apply; asks nothing, changes nothing
+	@scripts/deploy plan
+
+apply: ## What plan has shown, and nothing else (PLAN=)
+	@scripts/apply
+
+observe: ## Stop Runback now: every service is only explained (PROJECT=, REGION=, NAME= where Terraform's state is not)
+	@scripts/observe
 
 send-test: ## A test incident through the real topic; it can only be explained, never acted on
 	@scripts/send-test

@@ -5,6 +5,7 @@ They run in a copy of the project, so that nobody's settings, state or account a
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,17 +14,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# A stand-in writes down how it was called, and answers with the first rule whose words the call begins with.
+# A stand-in writes down how it was called, and answers with the first rule whose words are in the call. A rule with a
+# fourth part answers so many calls and no more.
 STAND_IN = """#!/usr/bin/env python3
 import json, os, sys
 words = [word for word in sys.argv[1:] if not word.startswith("-chdir")]
 call = " ".join([os.path.basename(sys.argv[0]), *words])
-with open(os.environ["CALLS"], "a") as calls:
-    calls.write(call + "\\n")
 if "console" in words:
     call += " " + sys.stdin.read().strip()
-for start, status, output in json.load(open(os.environ["RULES"])):
-    if all(part in call for part in start.split("*")):
+before = open(os.environ["CALLS"]).read().splitlines()
+with open(os.environ["CALLS"], "a") as calls:
+    calls.write(call + "\\n")
+for start, status, output, *times in json.load(open(os.environ["RULES"])):
+    fits = lambda call: all(part in call for part in start.split("*"))
+    if fits(call) and (not times or sum(map(fits, before)) < times[0]):
         print(output)
         sys.exit(status)
 """
@@ -70,11 +74,11 @@ class Scripts(unittest.TestCase):
         (self.programs / name).write_text(STAND_IN)
         (self.programs / name).chmod(0o755)
 
-    def run_script(self, name, rules=(), answers="", path=None, **environment):
+    def run_script(self, name, rules=(), answers="", path=None, arguments=(), **environment):
         rules_file = self.folder / "rules.json"
         rules_file.write_text(json.dumps([*rules, *BASIS]))
         done = subprocess.run(
-            ["bash", self.project / "scripts" / name],
+            ["bash", self.project / "scripts" / name, *arguments],
             input=answers, capture_output=True, text=True, timeout=60,
             env={
                 "PATH": path or f"{self.programs}:{os.environ['PATH']}", "HOME": str(self.folder), "WAIT": "0",
@@ -87,7 +91,7 @@ class Scripts(unittest.TestCase):
         return [call for call in self.calls_file.read_text().splitlines() if part in call]
 
     def assert_nothing_is_changed(self):
-        for changing in ("apply", "builds submit", "services enable", "publish"):
+        for changing in ("apply", "builds submit", "services enable", "publish", "identity create", "buckets create", "update"):
             self.assertEqual(self.calls(changing), [])
 
 
@@ -144,6 +148,101 @@ class Deploy(Scripts):
         self.assertEqual(code, 1, "the stand-in builds nothing")
         self.assertIn(f"{REPOSITORY}/runback:{self.commit} is still not there.", said)
 
+    def test_on_a_new_project_the_apis_and_agents_come_before_the_first_plan_also_with_an_image(self):
+        rules = [
+            ["terraform state list", 0, ""],
+            ["gcloud run services describe", 1, ""],
+            ["gcloud storage buckets describe", 1, ""],
+            ["terraform console*var.enable_apis", 0, '"true eventarc.googleapis.com,pubsub.googleapis.com,run.googleapis.com shop-project"'],
+            ["terraform console*local.guarded_apis", 0, '"monitoring.googleapis.com"'],
+            ["gcloud services list --enabled --project=my-project", 0, "run.googleapis.com"],
+            ["gcloud services list --enabled --project=shop-project", 0, ""],
+            ["terraform console*var.image", 0, f'"{REPOSITORY}/runback:1"'],
+        ]
+        given = {"IMAGE": f"{REPOSITORY}/runback:1"}
+        code, said = self.run_script("deploy", [VALUES, *rules, self.there, self.changes], "yes\nyes\nyes\n", **given)
+        self.assertEqual(code, 0, said)
+        calls = self.calls_file.read_text().splitlines()
+        enabled = [call for call in calls if "services enable" in call]
+        self.assertEqual(enabled, [
+            "gcloud services enable eventarc.googleapis.com pubsub.googleapis.com --project=my-project",
+            "gcloud services enable monitoring.googleapis.com --project=shop-project",
+        ])  # fmt: skip
+        agents = [call.split("--service=")[1] for call in calls if "identity create" in call]
+        self.assertEqual(agents, [
+            "eventarc.googleapis.com --project=my-project --quiet", "pubsub.googleapis.com --project=my-project --quiet",
+            "monitoring.googleapis.com --project=shop-project --quiet",
+        ])  # fmt: skip
+        first_plan = next(i for i, call in enumerate(calls) if "terraform plan" in call)
+        self.assertLess(max(i for i, call in enumerate(calls) if "identity create" in call), first_plan)
+
+    PASSING = [
+        "Error: Error creating Trigger: googleapi: Error 400: Permission denied while using the Eventarc Service Agent.",
+        "Error 403: Cloud Tasks API has not been used in project 42 before or it is disabled.",
+        "Service account service-42@gcp-sa-monitoring-notification.iam.gserviceaccount.com does not exist.",
+        "Permission denied on secret: projects/42/secrets/runback-slack/versions/latest for Revision service account",
+        "Error 400: Service account service-42@gcp-sa-logging.iam.gserviceaccount.com does not exist.",
+        'Error when reading or editing Project Service my-project/run.googleapis.com: Request "List Project Services"',
+    ]
+
+    def test_what_passes_by_itself_on_a_new_project_is_tried_again(self):
+        for message in self.PASSING:
+            self.calls_file.write_text("")
+            fails = ["terraform apply", 1, message, 2]
+            code, said = self.run_script("deploy", [VALUES, NO_IMAGE, self.there, fails, self.changes], "yes\n")
+            self.assertEqual(code, 0, said)
+            self.assertEqual((len(self.calls("terraform plan")), len(self.calls("terraform apply"))), (3, 3), message)
+            self.assertEqual(said.count("Only \"yes\""), 1, "one yes is for the whole of it")
+
+    def test_a_plan_that_comes_too_early_is_tried_again(self):
+        early = ["terraform plan", 1, "Error 403: Cloud Resource Manager API has not been used in project 42 before or it is disabled", 1]
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, self.there, early, self.changes], "yes\n")
+        self.assertEqual(code, 0, said)
+        self.assertEqual((len(self.calls("terraform plan")), len(self.calls("terraform apply"))), (2, 1))
+
+    def test_it_is_tried_three_times_at_most_and_anything_else_once(self):
+        for message, times in ((self.PASSING[0], 3), ("Error 409: Resource already exists", 1)):
+            self.calls_file.write_text("")
+            fails = ["terraform apply", 1, message]
+            code, said = self.run_script("deploy", [VALUES, NO_IMAGE, self.there, fails, self.changes], "yes\n")
+            self.assertEqual((code, len(self.calls("terraform apply"))), (1, times), said)
+            self.assertIn("docs/deploy.md", said)
+
+    def test_the_modes_are_shown_at_the_end(self):
+        modes = ["terraform output modes", 0, '"my-project/asia-northeast1/k-back" = "observe"']
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, self.there, self.changes, modes], "yes\n")
+        self.assertEqual(code, 0, said)
+        self.assertIn('"my-project/asia-northeast1/k-back" = "observe"', said)
+
+    def test_a_second_machine_does_not_make_everything_again(self):
+        empty = [["terraform state list", 0, ""], ["gcloud storage buckets describe", 1, ""]]
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, *empty, ["gcloud run services describe runback", 0, "runback"]])
+        self.assertEqual(code, 1)
+        self.assertIn("it was deployed from another machine", said)
+        self.assertIn("-migrate-state", said)
+        self.assert_nothing_is_changed()
+
+    def test_a_shared_state_is_found_by_its_bucket(self):
+        empty = [["terraform state list", 0, "", 1], ["gcloud storage buckets describe gs://my-project-runback-state", 0, ""]]
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, *empty, self.there, self.changes], "yes\n")
+        self.assertEqual(code, 0, said)
+        self.assertIn('bucket = "my-project-runback-state"', (self.project / "infra/backend.tf").read_text())
+        self.assertIn("terraform init -input=false -reconfigure", self.calls("terraform init")[1])
+
+    def test_a_plan_is_kept_for_apply_and_asks_nothing(self):
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, self.there, self.changes], arguments=["plan"])
+        self.assertEqual(code, 0, said)
+        self.assertIn("-out=", self.calls("terraform plan")[0])
+        self.assertIn("make apply", said)
+        self.assert_nothing_is_changed()
+
+    def test_a_plan_never_builds_or_switches_anything_on(self):
+        missing = ["gcloud artifacts docker images describe", 1, ""]
+        code, said = self.run_script("deploy", [VALUES, NO_IMAGE, missing], "yes\n", arguments=["plan"])
+        self.assertEqual(code, 1)
+        self.assertIn("'make plan' changes nothing", said)
+        self.assert_nothing_is_changed()
+
     def test_an_image_is_never_named_by_a_commit_that_it_was_not_built_from(self):
         (self.project / "src/main.rs").write_text("fn main() { todo!() }\n")
         code, said = self.run_script("deploy", [VALUES, NO_IMAGE])
@@ -162,15 +261,26 @@ class Deploy(Scripts):
         self.settings.unlink()
         rules = [
             ["gcloud run services describe k-back*serviceAccountName", 0, "k-back@my-project.iam.gserviceaccount.com"],
-            ["gcloud run services describe k-back*image", 0, "asia-northeast1-docker.pkg.dev/images/k-back-repo/k-back:1"],
+            ["gcloud run services describe k-back*image", 0, "\n".join([
+                "asia-northeast1-docker.pkg.dev/images/k-back-repo/k-back:1", "gcr.io/my-project/proxy@sha256:" + "b" * 64,
+                "eu.gcr.io/my-project/logs", "docker.io/library/redis:7", "asia-northeast1-docker.pkg.dev/images/k-back-repo/other:1",
+            ])],
             ["gcloud secrets describe", 1, ""],
+            ["terraform state list", 0, ""],
+            ["gcloud storage buckets describe", 1, ""],
+            ["gcloud run services describe runback", 1, ""],
         ]
         where = {"PROJECT": "my-project", "REGION": "asia-northeast1", "SERVICE": "k-back"}
         code, said = self.run_script("deploy", [*rules, VALUES, NO_IMAGE, self.there, self.changes], **where)
         written = self.settings.read_text()
         self.assertIn('mode = "observe"', written)
-        self.assertIn('service_account  = "k-back@my-project.iam.gserviceaccount.com"', written)
-        self.assertIn('image_repository = "projects/images/locations/asia-northeast1/repositories/k-back-repo"', written)
+        self.assertIn('service_account    = "k-back@my-project.iam.gserviceaccount.com"', written)
+        repositories = [
+            "projects/images/locations/asia-northeast1/repositories/k-back-repo", "projects/my-project/locations/us/repositories/gcr.io",
+            "projects/my-project/locations/europe/repositories/eu.gcr.io",
+        ]  # fmt: skip
+        self.assertIn(f"image_repositories = {json.dumps(repositories)}", written, "each container's, each once")
+        self.assertIn("gs://my-project-runback-state", said, "a place for the state is offered")
         self.assertIn("slack_webhook_secret = null", written)
         self.assertEqual(code, 1, "nobody said yes")
         self.assertIn("Nothing was changed.", said)
@@ -186,6 +296,88 @@ class Deploy(Scripts):
         self.assertEqual(code, 1)
         self.assertIn("nothing was changed", said)
         self.assert_nothing_is_changed()
+
+
+class Apply(Scripts):
+    def test_a_saved_plan_is_applied_and_nothing_is_planned_anew(self):
+        (self.project / "target").mkdir()
+        (self.project / "target/runback.tfplan").write_text("")
+        code, said = self.run_script("apply", [["terraform output modes", 0, '"k-back" = "enforce"']])
+        self.assertEqual(code, 0, said)
+        self.assertTrue(self.calls("terraform apply")[0].endswith("/target/runback.tfplan"))
+        self.assertEqual(self.calls("terraform plan"), [])
+        self.assertIn('"k-back" = "enforce"', said)
+
+    def test_without_a_plan_it_says_how_to_get_one(self):
+        code, said = self.run_script("apply")
+        self.assertEqual(code, 1)
+        self.assertIn("'make plan' writes target/runback.tfplan", said)
+
+
+class Observe(Scripts):
+    policy = {"defaults": {"mode": "enforce"}, "service": [
+        {"service": "k-back", "mode": "enforce", "mention": "a, \"mode\":\"enforce\""}, {"service": "shop", "mode": "observe"},
+    ]}  # fmt: skip
+    serving = ["gcloud run services describe*status.traffic", 0, "runback-2\trunback-2\t100"]
+
+    def of(self, policy):
+        return ["gcloud run services describe*containers.env", 0, f"RUST_LOG\tinfo\nRUNBACK_POLICY\t{policy}\nSLACK_WEBHOOK_URL\t"]
+
+    def test_every_service_observes_and_nothing_else_of_the_policy_changes(self):
+        where = {"PROJECT": "p", "REGION": "r"}
+        for separators in ((",", ":"), (", ", ": ")):
+            self.calls_file.write_text("")
+            rules = [["terraform output", 1, ""], self.of(json.dumps(self.policy, separators=separators)), self.serving]
+            code, said = self.run_script("observe", rules, **where)
+            self.assertEqual(code, 0, said)
+            (update,) = self.calls("services update ")
+            self.assertIn("gcloud run services update runback --project=p --region=r", update)
+            written = json.loads(update.split("RUNBACK_POLICY=")[1].removesuffix(" --quiet"))
+            expected = json.loads(json.dumps(self.policy))
+            expected["defaults"]["mode"] = expected["service"][0]["mode"] = "observe"
+            self.assertEqual(written, expected)
+            self.assertIn("the next 'make deploy'", said, "Terraform does not know")
+
+    def test_it_knows_where_runback_is_from_terraform(self):
+        rules = [
+            ["terraform output -raw project", 0, "p"], ["terraform output -raw region", 0, "r"],
+            ["terraform output -raw service_name", 0, "runback-two"], self.of('{"defaults":{"mode":"enforce"}}'), self.serving,
+        ]  # fmt: skip
+        code, said = self.run_script("observe", rules)
+        self.assertEqual(code, 0, said)
+        self.assertIn("update runback-two --project=p --region=r", self.calls("services update ")[0])
+
+    def test_what_observes_already_is_left_alone(self):
+        code, said = self.run_script("observe", [self.of('{"defaults":{"mode":"observe"}}'), self.serving], PROJECT="p", REGION="r")
+        self.assertEqual(code, 0, said)
+        self.assert_nothing_is_changed()
+
+    def test_a_runback_that_is_pinned_is_no_success(self):
+        pinned = ["gcloud run services describe*status.traffic", 0, "runback-2\trunback-1\t100"]
+        code, said = self.run_script("observe", [self.of('{"defaults":{"mode":"enforce"}}'), pinned], PROJECT="p", REGION="r")
+        self.assertEqual(code, 1)
+        self.assertIn("update-traffic runback --project=p --region=r --to-latest", said)
+
+    def test_without_a_policy_it_says_so(self):
+        code, said = self.run_script("observe", [["gcloud run services describe", 0, "RUST_LOG\tinfo"]], PROJECT="p", REGION="r")
+        self.assertEqual(code, 1)
+        self.assertIn("no RUNBACK_POLICY", said)
+
+
+class Bash(unittest.TestCase):
+    def test_an_array_that_may_be_empty_is_no_unset_variable_in_bash_3_2(self):
+        scripts = {path.name: path.read_text() for path in (ROOT / "scripts").iterdir()}
+        empty = {name for text in scripts.values() for name in re.findall(r"\b(\w+)=\(\)", text)}
+        self.assertIn("image_argument", empty)
+        for script, text in scripts.items():
+            for name in empty:
+                bare = re.sub(rf'\$\{{{name}\[@\]\+"\$\{{{name}\[@\]\}}"\}}', "", text)
+                self.assertNotIn(f'"${{{name}[@]}}"', bare, script)
+
+    def test_nothing_newer_than_bash_3_2_is_used(self):
+        for path in (ROOT / "scripts").iterdir():
+            found = re.findall(r"\b(?:mapfile|readarray|declare -[gnA])\b|\$\{\w+(?:,,|\^\^|@[QEPAa])\}|\|&|&>>", path.read_text())
+            self.assertEqual(found, [], path.name)
 
 
 class SendTest(Scripts):
@@ -231,7 +423,7 @@ class Destroy(Scripts):
         self.assertEqual(code, 0, said)
         self.assertIn("-destroy", self.calls("terraform plan")[-1])
         self.assertEqual(len(self.calls("terraform apply")), 1)
-        self.assertIn("--to-latest", said, "a pin stays")
+        self.assertIn("runback release", said, "a pin stays")
 
     def test_settings_that_cannot_be_read_delete_nothing(self):
         for status, output in ((1, ""), (0, "")):

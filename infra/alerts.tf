@@ -49,6 +49,7 @@ locals {
   # no colon, so an old project id ("example.com:app") is left out; then the incident's own project is taken.
   guarded_labels = {
     for name, s in local.guarded : name => merge(
+      var.labels,
       { runback_location = s.region, runback_service = s.service },
       can(regex("^[a-z0-9_-]{1,63}$", s.project)) ? { runback_project = s.project } : {},
     )

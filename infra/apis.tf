@@ -42,12 +42,12 @@ resource "google_project_service" "guarded" {
 # rights that are made of it away and give them anew, while alerts come in. So Cloud Resource Manager has to be on before
 # the first plan; the README says how.
 
-data "google_project" "runback" {
-  project_id = var.project
-}
-
-data "google_project" "guarded" {
-  for_each = local.guarded_projects
+data "google_project" "numbered" {
+  for_each = setsubtract(setunion([var.project], local.guarded_projects), keys(var.project_numbers))
 
   project_id = each.value
+}
+
+locals {
+  project_numbers = merge({ for id, project in data.google_project.numbered : id => project.number }, var.project_numbers)
 }

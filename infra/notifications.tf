@@ -8,6 +8,7 @@ resource "google_monitoring_notification_channel" "runback" {
   display_name = "Runback (${var.name})"
   description  = "Alerts on this channel may roll a Cloud Run service back, if Runback's policy lists it."
   type         = "pubsub"
+  user_labels  = var.labels
   labels       = { topic = google_pubsub_topic.alerts.id }
 
   depends_on = [google_project_service.runback, google_project_service.guarded]
@@ -19,7 +20,7 @@ resource "google_pubsub_topic_iam_member" "monitoring" {
   project = var.project
   topic   = google_pubsub_topic.alerts.name
   role    = "roles/pubsub.publisher"
-  member  = "serviceAccount:service-${data.google_project.guarded[each.value].number}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
+  member  = "serviceAccount:service-${local.project_numbers[each.value]}@gcp-sa-monitoring-notification.iam.gserviceaccount.com"
 
   # Monitoring's agent comes into being with a project's first Pub/Sub channel; before, there is nobody to give the
   # right to.

@@ -68,6 +68,11 @@ output "dashboard" {
   value       = "https://console.cloud.google.com/monitoring/dashboards/builder/${basename(google_monitoring_dashboard.runback.id)}?project=${var.project}"
 }
 
+output "modes" {
+  description = "By guarded service: whether Runback acts (enforce) or only explains (observe)."
+  value       = { for name, rules in local.rules : name => rules.mode }
+}
+
 output "policy" {
   description = "The policy as Runback reads it. Terraform drops a misspelt key of a service without a word: what is missing here is not set."
   value       = local.policy

@@ -20,8 +20,12 @@ locals {
     )
   }
 
+  # By guarded service: where its containers' images are kept.
+  images_of = {
+    for name, s in local.guarded : name => distinct(concat(s.image_repository == null ? [] : [s.image_repository], s.image_repositories))
+  }
   repositories = {
-    for name in toset([for s in local.guarded : s.image_repository if s.image_repository != null]) : name => {
+    for name in toset(flatten(values(local.images_of))) : name => {
       project    = split("/", name)[1]
       location   = split("/", name)[3]
       repository = split("/", name)[5]
@@ -35,7 +39,7 @@ resource "google_project_iam_custom_role" "rollback" {
   for_each = local.guarded_projects
 
   project     = each.value
-  role_id     = "${local.role_prefix}_rollback"
+  role_id     = "${local.role_prefix}_rollback${var.role_suffix}"
   title       = "Runback: roll back"
   description = "Read a Cloud Run service and change its traffic. Granted on guarded services only."
   permissions = local.permissions.rollback
@@ -59,7 +63,7 @@ resource "google_project_iam_custom_role" "evidence" {
   for_each = local.guarded_projects
 
   project     = each.value
-  role_id     = "${local.role_prefix}_evidence"
+  role_id     = "${local.role_prefix}_evidence${var.role_suffix}"
   title       = "Runback: read the evidence"
   description = "List Cloud Run revisions and read metrics."
   permissions = local.permissions.evidence
@@ -113,7 +117,7 @@ resource "google_cloud_run_v2_service_iam_member" "probe" {
 
 resource "google_project_iam_custom_role" "checks" {
   project     = var.project
-  role_id     = "${local.role_prefix}_checks"
+  role_id     = "${local.role_prefix}_checks${var.role_suffix}"
   title       = "Runback: plan checks"
   description = "Create and look up Cloud Tasks. Granted on Runback's queue only."
   permissions = local.permissions.checks
@@ -123,7 +127,7 @@ resource "google_project_iam_custom_role" "checks" {
 
 resource "google_cloud_tasks_queue_iam_member" "checks" {
   project  = var.project
-  location = var.region
+  location = local.queue_region
   name     = google_cloud_tasks_queue.checks.name
   role     = google_project_iam_custom_role.checks.id
   member   = google_service_account.runback.member

@@ -10,6 +10,7 @@ resource "google_artifact_registry_repository" "images" {
   description   = "Runback's own images."
   format        = "DOCKER"
   labels        = var.labels
+  kms_key_name  = var.kms_key
 
   # Enough to go back to; a deleted image cannot be started again.
   cleanup_policies {

@@ -25,6 +25,12 @@ resource "google_monitoring_notification_channel" "operators" {
   display_name = "Runback's operators: ${each.value}"
   type         = "email"
   labels       = { email_address = each.value }
+  user_labels  = var.labels
+
+  # Monitoring refuses to delete a channel that an alert policy still names: the policies have to let go of it first.
+  lifecycle {
+    create_before_destroy = true
+  }
 
   depends_on = [google_project_service.runback]
 }
@@ -106,7 +112,7 @@ resource "google_cloud_scheduler_job" "heartbeat" {
   count = var.heartbeat ? 1 : 0
 
   project     = var.project
-  region      = var.region
+  region      = local.scheduler_region
   name        = "${var.name}-heartbeat"
   description = "Shows that alerts would reach Runback."
   schedule    = "*/30 * * * *"
@@ -117,8 +123,13 @@ resource "google_cloud_scheduler_job" "heartbeat" {
     data       = base64encode(jsonencode({ version = "1.2" }))
   }
 
+  # All five: Google fills the others in, and the plan after the first apply would not be empty.
   retry_config {
-    retry_count = 3
+    retry_count          = 3
+    max_retry_duration   = "0s"
+    min_backoff_duration = "5s"
+    max_backoff_duration = "3600s"
+    max_doublings        = 5
   }
 
   depends_on = [google_project_service.runback]
@@ -133,6 +144,7 @@ resource "google_monitoring_alert_policy" "silent" {
   display_name = "Runback (${var.name}) does not hear the heartbeat"
   combiner     = "OR"
   severity     = "CRITICAL"
+  user_labels  = var.labels
 
   conditions {
     display_name = "No heartbeat for 90 minutes, and for 90 more"
@@ -171,6 +183,7 @@ resource "google_monitoring_alert_policy" "errors_of_runback" {
   display_name = "Runback (${var.name}) logs errors"
   combiner     = "OR"
   severity     = "ERROR"
+  user_labels  = var.labels
 
   conditions {
     display_name = "An error in the log"
@@ -203,6 +216,7 @@ resource "google_monitoring_alert_policy" "undelivered" {
   display_name = "Runback (${var.name}) does not take an alert"
   combiner     = "OR"
   severity     = "CRITICAL"
+  user_labels  = var.labels
 
   conditions {
     display_name = "A message has waited for 15 minutes"
@@ -246,6 +260,7 @@ resource "google_monitoring_alert_policy" "dead_letters" {
   display_name = "Runback (${var.name}) has dead letters"
   combiner     = "OR"
   severity     = "CRITICAL"
+  user_labels  = var.labels
 
   conditions {
     display_name = "A message was given up"

@@ -3,7 +3,7 @@
 locals {
   # The address that Cloud Run gives a service, known before the service is there. Taking it from the service instead
   # would be a circle: the service needs to know its own address, for its tasks to call back.
-  public_url = "https://${var.name}-${data.google_project.runback.number}.${var.region}.run.app"
+  public_url = "https://${var.name}-${local.project_numbers[var.project]}.${var.region}.run.app"
 
   # A token names an account, and not the group by which that may call.
   people = distinct(concat(
@@ -72,8 +72,27 @@ resource "google_cloud_run_v2_service" "runback" {
     max_instance_request_concurrency = 20
 
     scaling {
-      min_instance_count = 0
+      min_instance_count = var.min_instances
       max_instance_count = var.max_instances
+    }
+
+    encryption_key = var.kms_key
+
+    dynamic "vpc_access" {
+      for_each = var.vpc_access[*]
+      content {
+        connector = vpc_access.value.connector
+        egress    = vpc_access.value.egress
+
+        dynamic "network_interfaces" {
+          for_each = vpc_access.value.connector == null ? [vpc_access.value] : []
+          content {
+            network    = network_interfaces.value.network
+            subnetwork = network_interfaces.value.subnetwork
+            tags       = network_interfaces.value.tags
+          }
+        }
+      }
     }
 
     containers {
@@ -105,16 +124,16 @@ resource "google_cloud_run_v2_service" "runback" {
       }
 
       resources {
-        limits            = { cpu = "1", memory = "256Mi" }
+        limits            = { cpu = var.resources.cpu, memory = var.resources.memory }
         cpu_idle          = true
         startup_cpu_boost = true
       }
 
-      # It listens within milliseconds; a second is Cloud Run's shortest period.
+      # It listens within milliseconds. Cloud Run wants a period above the time-out, and both in whole seconds.
       startup_probe {
-        period_seconds    = 1
+        period_seconds    = 2
         timeout_seconds   = 1
-        failure_threshold = 30
+        failure_threshold = 15
         http_get {
           path = "/health"
         }

@@ -2,7 +2,7 @@
 # leaves what was never taken.
 
 locals {
-  pubsub_agent = "serviceAccount:service-${data.google_project.runback.number}@gcp-sa-pubsub.iam.gserviceaccount.com"
+  pubsub_agent = "serviceAccount:service-${local.project_numbers[var.project]}@gcp-sa-pubsub.iam.gserviceaccount.com"
   by_push      = var.trigger == "push" ? toset(["push"]) : toset([])
   by_eventarc  = var.trigger == "eventarc" ? toset(["eventarc"]) : toset([])
 
@@ -18,6 +18,15 @@ resource "google_pubsub_topic" "alerts" {
   project = var.project
   name    = "${var.name}-alerts"
   labels  = var.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = length(var.message_storage_regions) > 0 ? [var.message_storage_regions] : []
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
 
   depends_on = [google_project_service.runback]
 }
@@ -111,6 +120,15 @@ resource "google_pubsub_topic" "dead_letters" {
   project = var.project
   name    = "${var.name}-dead-letters"
   labels  = var.labels
+
+  kms_key_name = var.kms_key
+
+  dynamic "message_storage_policy" {
+    for_each = length(var.message_storage_regions) > 0 ? [var.message_storage_regions] : []
+    content {
+      allowed_persistence_regions = message_storage_policy.value
+    }
+  }
 
   depends_on = [google_project_service.runback]
 }

@@ -13,6 +13,7 @@ variable "project" {
 variable "region" {
   description = "Region that Runback runs in. It can guard services in any region."
   type        = string
+  default     = "asia-northeast1"
 
   validation {
     condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
@@ -55,6 +56,8 @@ variable "services" {
     # Artifact Registry repository of its images, as projects/P/locations/L/repositories/R. A traffic change needs read
     # access to it; unset only when the images are public.
     image_repository = optional(string)
+    # More of them, where its containers' images (sidecars too) come from several. gcr.io/P is projects/P/locations/us/repositories/gcr.io.
+    image_repositories = optional(list(string), [])
 
     # The policy of this service.
     mode                  = optional(string)
@@ -135,9 +138,10 @@ variable "services" {
 
   validation {
     condition = alltrue([
-      for s in var.services : s.image_repository == null || can(regex("^projects/[^/]+/locations/[^/]+/repositories/[^/]+$", s.image_repository))
+      for name in flatten([for s in var.services : concat(s.image_repository == null ? [] : [s.image_repository], s.image_repositories)]) :
+      can(regex("^projects/[^/]+/locations/[^/]+/repositories/[^/]+$", name))
     ])
-    error_message = "image_repository must have the form projects/P/locations/L/repositories/R."
+    error_message = "image_repository and image_repositories must have the form projects/P/locations/L/repositories/R. gcr.io/P is kept in projects/P/locations/us/repositories/gcr.io, eu.gcr.io/P in projects/P/locations/europe/repositories/eu.gcr.io, us.gcr.io and asia.gcr.io likewise."
   }
 
   validation {
@@ -349,6 +353,18 @@ variable "heartbeat" {
   nullable    = false
 }
 
+variable "min_instances" {
+  description = "Instances of Runback that always run. 0 costs nothing and starts within a second."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.min_instances >= 0 && var.min_instances <= var.max_instances && floor(var.min_instances) == var.min_instances
+    error_message = "min_instances must be a whole number from 0 to max_instances."
+  }
+}
+
 variable "max_instances" {
   description = "Most instances of Runback. One is enough; more are for the moment in which one is replaced, or a burst of alerts."
   type        = number
@@ -370,6 +386,52 @@ variable "log" {
   validation {
     condition     = !var.heartbeat || !contains(["warn", "error", "off"], lower(trimspace(var.log)))
     error_message = "log hides the lines by which the heartbeat is heard, and operators would be told that Runback is silent: use \"info\", or set heartbeat = false."
+  }
+}
+
+variable "queue_region" {
+  description = "Region of the Cloud Tasks queue, where Cloud Tasks is not to be had in `region`; unset: `region`. Cloud Tasks is in fewer regions than Cloud Run."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.queue_region == null || can(regex("^[a-z]+-[a-z]+[0-9]+$", var.queue_region))
+    error_message = "queue_region must be a region, such as \"europe-west1\"."
+  }
+}
+
+variable "scheduler_region" {
+  description = "Region of the heartbeat's Cloud Scheduler job, which is in fewer regions too; unset: `queue_region`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.scheduler_region == null || can(regex("^[a-z]+-[a-z]+[0-9]+$", var.scheduler_region))
+    error_message = "scheduler_region must be a region, such as \"europe-west1\"."
+  }
+}
+
+variable "role_suffix" {
+  description = "End of the custom roles' ids. Google blocks the id of a deleted role from day 8 to day 37, so an installation that was destroyed may need another one to come back, such as \"_2\"."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_.]{0,20}$", var.role_suffix))
+    error_message = "role_suffix must have at most 20 letters, digits, underscores and dots, such as \"_2\"."
+  }
+}
+
+variable "project_numbers" {
+  description = "Numbers of projects by their ids, for projects that Terraform shall not look up: where it may not, or where a depends_on on this module makes everything that is looked up known only after the apply."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for number in values(var.project_numbers) : can(regex("^[0-9]+$", number))])
+    error_message = "project_numbers must give each project id its number, such as { my-project = \"123456789012\" }; this shows it: gcloud projects describe my-project --format 'value(projectNumber)'."
   }
 }
 
@@ -410,4 +472,67 @@ variable "labels" {
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition = length(var.labels) <= 32 && alltrue([
+      for key, value in var.labels :
+      can(regex("^[\\p{Ll}\\p{Lo}][\\p{Ll}\\p{Lo}\\p{N}_-]{0,62}$", key)) && can(regex("^[\\p{Ll}\\p{Lo}\\p{N}_-]{0,63}$", value))
+    ])
+    error_message = "labels must be at most 32, each with a key of 1 to 63 lower-case letters, digits, underscores and hyphens that begins with a letter, and a value of at most 63 of these."
+  }
+
+  # On an alert policy they say which service is meant, and whether the alert's word is enough.
+  validation {
+    condition     = alltrue([for key in keys(var.labels) : !startswith(key, "runback") && !startswith(key, "goog")])
+    error_message = "labels must not begin with \"runback\", which Runback reads on alert policies, or with \"goog\", which Google keeps for itself."
+  }
+}
+
+# What an organisation's policies ask for
+
+variable "resources" {
+  description = "CPU and memory of an instance, where a policy or a quota asks for other sizes."
+  type        = object({ cpu = optional(string, "1"), memory = optional(string, "256Mi") })
+  default     = {}
+  nullable    = false
+}
+
+variable "vpc_access" {
+  description = "The way out through a VPC, where a policy wants one (constraints/run.allowedVPCEgress): a connector, or a network and a subnetwork. Slack and Google's APIs must be reachable from there."
+  type = object({
+    connector  = optional(string)
+    network    = optional(string)
+    subnetwork = optional(string)
+    tags       = optional(list(string))
+    egress     = optional(string, "PRIVATE_RANGES_ONLY")
+  })
+  default = null
+
+  validation {
+    condition     = var.vpc_access == null ? true : (var.vpc_access.connector != null) != (var.vpc_access.network != null || var.vpc_access.subnetwork != null)
+    error_message = "vpc_access must name either a connector, or a network and a subnetwork."
+  }
+
+  validation {
+    condition     = var.vpc_access == null ? true : contains(["ALL_TRAFFIC", "PRIVATE_RANGES_ONLY"], var.vpc_access.egress)
+    error_message = "vpc_access.egress must be \"ALL_TRAFFIC\" or \"PRIVATE_RANGES_ONLY\"."
+  }
+}
+
+variable "message_storage_regions" {
+  description = "Regions that may keep messages on their way (constraints/gcp.resourceLocations); unset: what Pub/Sub and the organisation's policy say."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "kms_key" {
+  description = "Cloud KMS key (projects/P/locations/L/keyRings/R/cryptoKeys/K) for the service, the images and the messages, where a policy wants one (constraints/gcp.restrictNonCmekServices). It has to be in `region`, and the agents of Cloud Run, Artifact Registry and Pub/Sub have to be allowed to use it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key == null || can(regex("^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$", var.kms_key))
+    error_message = "kms_key must have the form projects/P/locations/L/keyRings/R/cryptoKeys/K."
+  }
 }

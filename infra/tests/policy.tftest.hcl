@@ -92,7 +92,7 @@ run "every_key_arrives_as_it_was_written" {
   assert {
     condition = jsonencode(output.policy.service[0]) == jsonencode(merge(
       { project = "demo-project", region = "asia-northeast1" },
-      { for key, value in var.services[0] : key => value if !contains(["project", "region", "service_account", "image_repository", "alerts"], key) },
+      { for key, value in var.services[0] : key => value if !contains(["project", "region", "service_account", "image_repository", "image_repositories", "alerts"], key) },
     ))
     error_message = jsonencode(output.policy.service[0])
   }

@@ -58,7 +58,18 @@ async fn terraform_knows_every_key_of_the_policy_and_no_other() {
     let of_service: Vec<&String> = service.iter().filter(|key| keys.contains(key)).collect();
     assert_eq!(of_service, keys.iter().collect::<Vec<_>>(), "the variable `services`");
     let others: Vec<&String> = service.iter().filter(|key| !keys.contains(key)).collect();
-    assert_eq!(others, ["service", "project", "region", "service_account", "image_repository", "alerts"]);
+    assert_eq!(
+        others,
+        [
+            "service",
+            "project",
+            "region",
+            "service_account",
+            "image_repository",
+            "image_repositories",
+            "alerts"
+        ]
+    );
 
     let (_, defaults) = variables.split_once("variable \"defaults\"").unwrap();
     let defaults = attributes(between(defaults, "object({\n", "})"));
