@@ -293,7 +293,9 @@ def rollback(service, commit):
     if not found:
         raise Refused(
             f"No revision of {service.name} that is ready has the label commit-sha={commit}…. "
-            "Its image may still be there: build that commit again, or deploy the image by its tag."
+            f"Its image may still be there ({commit[:7]} is its tag). Bring it back as a release of that commit, with the "
+            "full hash: release.py deploy --commit=…. Not with `gcloud run deploy --image`: the traffic is pinned by "
+            "name, so that ends well, serves nobody, and has the label of the commit before."
         )
     to = max(found, key=lambda revision: revision["metadata"]["creationTimestamp"])["metadata"]["name"]
     split = " and ".join(f"{percent} % to {revision}" for revision, percent in shares(service.read()))

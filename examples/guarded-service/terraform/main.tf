@@ -1,15 +1,32 @@
 # The guarded service: who may do what is kept here. What runs (image, settings, name and labels of the revision) and
 # who gets the traffic is the pipeline's, people's and Runback's.
 
+# What all of this needs. They stay on when it is destroyed.
+resource "google_project_service" "apis" {
+  for_each = toset([
+    "artifactregistry.googleapis.com", "cloudbuild.googleapis.com", "iam.googleapis.com", "iamcredentials.googleapis.com",
+    "run.googleapis.com", "secretmanager.googleapis.com", "sts.googleapis.com",
+  ])
+
+  service            = each.value
+  disable_on_destroy = false
+}
+
 resource "google_service_account" "runtime" {
   account_id   = var.service
   display_name = "What ${var.service} runs as"
+
+  depends_on = [google_project_service.apis]
 }
 
 resource "google_cloud_run_v2_service" "main" {
   name                = var.service
   location            = var.region
   deletion_protection = true
+
+  # Everybody may call it. An organisation that restricts sharing to its own domain refuses to grant allUsers anything, so
+  # the check is switched off instead.
+  invoker_iam_disabled = var.public
 
   # Something that starts, until the pipeline has deployed the first commit.
   template {
@@ -32,15 +49,8 @@ resource "google_cloud_run_v2_service" "main" {
       client_version,
     ]
   }
-}
 
-resource "google_cloud_run_v2_service_iam_member" "public" {
-  count = var.public ? 1 : 0
-
-  name     = google_cloud_run_v2_service.main.name
-  location = google_cloud_run_v2_service.main.location
-  role     = "roles/run.invoker"
-  member   = "allUsers"
+  depends_on = [google_project_service.apis]
 }
 
 resource "google_secret_manager_secret_iam_member" "runtime" {
@@ -77,6 +87,8 @@ resource "google_artifact_registry_repository" "images" {
       keep_count = 50
     }
   }
+
+  depends_on = [google_project_service.apis]
 }
 
 # The pipeline
@@ -84,6 +96,8 @@ resource "google_artifact_registry_repository" "images" {
 resource "google_service_account" "pipeline" {
   account_id   = "${var.service}-pipeline"
   display_name = "What releases ${var.service}"
+
+  depends_on = [google_project_service.apis]
 }
 
 # The service itself: new revisions, traffic, tags.

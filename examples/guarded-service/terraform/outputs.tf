@@ -12,3 +12,8 @@ output "pipeline_service_account" {
   description = "As whom the pipeline runs: the service account of the Cloud Build trigger, or of GitHub's identity."
   value       = google_service_account.pipeline.email
 }
+
+output "workload_identity_provider" {
+  description = "For the repository variable GCP_WORKLOAD_IDENTITY_PROVIDER; null without github_repository."
+  value       = one([for provider in google_iam_workload_identity_pool_provider.github : provider.name])
+}

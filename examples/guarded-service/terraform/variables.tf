@@ -31,3 +31,25 @@ variable "public" {
   type        = bool
   default     = true
 }
+
+variable "github_repository" {
+  description = "Repository whose workflows release the service, as OWNER/NAME; unset: no GitHub."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_repository == null || can(regex("^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository must have the form OWNER/NAME."
+  }
+}
+
+variable "github_branch" {
+  description = "The branch that is released from."
+  type        = string
+  default     = "main"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.github_branch))
+    error_message = "github_branch must be a branch's name, such as \"main\"."
+  }
+}
