@@ -58,6 +58,21 @@ async fn it_is_watched_until_it_arrives_and_then_the_whole_story_is_told() {
     runback.finish().await;
 }
 
+#[tokio::test]
+async fn what_took_long_is_logged_once() {
+    let (simulator, runback, _) = on_its_way().await;
+    simulator.change(SERVICE, |service| service.catch_up());
+    later(&simulator, &runback, A_WHILE).await;
+    later(&simulator, &runback, minutes(6)).await;
+    let log = runback.log();
+    let with = |key: &str| log.iter().filter(|entry| entry[key].is_string()).count();
+    assert_eq!((with("decision"), with("verdict")), (1, 1), "{log:#?}");
+    let says =
+        |text: &str| log.iter().filter(|entry| entry["message"].as_str().unwrap().contains(text)).count();
+    assert_eq!((says("goes back from"), says("requests were bad")), (1, 1), "{log:#?}");
+    runback.finish().await;
+}
+
 /// On Cloud Run the next call seldom reaches the same process.
 #[tokio::test]
 async fn another_process_tells_what_the_record_has_of_it() {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::alert::Alert;
 use crate::harness::{Launch, Runback};
-use crate::simulator::{CHANNEL_NAME, Message, Revision, Service, Simulator, Task, minutes};
+use crate::simulator::{CHANNEL_NAME, Message, Reconcile, Revision, Service, Simulator, Task, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, assert_contains, assert_rolled_back, delivered, k_back, later, on_record,
 };
@@ -53,6 +53,41 @@ async fn recovery_changes_the_message_and_disturbs_nobody() {
     assert_contains(&verdict.text, &["recovered", "requests were bad", "next deploy gets 0 %"]);
     assert!(!details.in_channel() && !verdict.in_channel());
     assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+/// People hear at once that a switch takes long, and read how it went in the same place.
+#[tokio::test]
+async fn the_word_that_it_is_under_way_becomes_the_final_message() {
+    for restarts in [false, true] {
+        let service = Service { reconcile: Reconcile::Never, ..k_back(0.4) };
+        let (simulator, mut runback, _) = rolled_back_under(service, json!({})).await;
+        let (first, thread) = root_and_thread(&simulator);
+        assert_contains(&first.text, &["⏳ k-back: going back to 00041-xyz", "240 of 600 requests failed"]);
+        assert!(thread.is_empty() && !first.text.contains("to-latest"), "{thread:#?}");
+        if restarts {
+            runback.restart().await;
+        }
+        simulator.change(SERVICE, |service| service.catch_up());
+        later(&simulator, &runback, Duration::from_secs(20)).await;
+        let (root, thread) = root_and_thread(&simulator);
+        assert_contains(&root.text, &["rolled back", BAD, GOOD, "runback release"]);
+        assert_eq!((root.updates, root.before), (1, vec![first.text]));
+        assert!(thread.iter().all(|answer| !answer.in_channel()), "{thread:#?}");
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_never_arrives_is_said_aloud() {
+    let service = Service { reconcile: Reconcile::Never, ..k_back(0.4) };
+    let (simulator, runback, _) = rolled_back_under(service, json!({})).await;
+    later(&simulator, &runback, minutes(6)).await;
+    let (root, thread) = root_and_thread(&simulator);
+    assert_contains(&root.text, &["not in effect", "not_arrived"]);
+    let [verdict] = thread.as_slice() else { panic!("{thread:#?}") };
+    assert!(verdict.in_channel());
+    assert_contains(&verdict.text, &["not_arrived", "is not ready"]);
     runback.finish().await;
 }
 
