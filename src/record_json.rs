@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -123,6 +125,8 @@ struct WireRollback {
     culprit: String,
     #[serde(default, skip_serializing_if = "is_no")]
     slow: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slower_than_ms: Option<u64>,
     #[serde(default)]
     from: Vec<WireShare>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -280,6 +284,7 @@ impl WireRollback {
             from: self.from.into_iter().map(share).collect(),
             latest: self.latest,
             slow: self.slow,
+            slower_than: self.slower_than_ms.map(Duration::from_millis),
             target: self.target,
             step: self.step,
             phase: match self.phase.as_str() {
@@ -312,6 +317,7 @@ impl WireRollback {
             from: rollback.from.iter().map(share).collect(),
             latest: rollback.latest,
             slow: rollback.slow,
+            slower_than_ms: rollback.slower_than.and_then(|limit| u64::try_from(limit.as_millis()).ok()),
             target: cut(&rollback.target),
             step: rollback.step,
             phase: match &rollback.phase {

@@ -139,10 +139,8 @@ impl Snapshot {
         let Asked::Reads(name) = self.ask(policy)? else { return Ok(self) };
         let deadline = Instant::now() + READ;
         let rules = policy.services.get(&name).cloned().unwrap_or_default();
-        let axis = match self.delivery()?.content {
-            Content::Alert(alert) => axis_of(alert.signal),
-            Content::Ping(_) | Content::NotAnIncident(_) | Content::ServiceChanged(_) => return Ok(self),
-        };
+        let Content::Alert(alert) = self.delivery()?.content else { return Ok(self) };
+        let (axis, rules) = (axis_of(alert.signal), rules.slow_above(alert.condition.slower_than));
         let (document, revisions, evidence) = tokio::join!(
             cloud_run.service(&name, deadline),
             cloud_run.revisions(&name, deadline),
@@ -217,11 +215,17 @@ impl Snapshot {
     #[must_use]
     pub fn misfit(&self, policy: &Policy) -> Option<String> {
         let scene = self.scene.as_ref()?;
-        let (counted, wanted) = (scene.slow?, policy.services.get(&scene.service.name)?.slow);
+        let own = match self.delivery().ok()?.content {
+            Content::Alert(alert) => alert.condition.slower_than,
+            Content::Ping(_) | Content::NotAnIncident(_) | Content::ServiceChanged(_) => None,
+        };
+        let (counted, of_policy) = (scene.slow?, policy.services.get(&scene.service.name)?.slow);
+        let wanted = own.unwrap_or(of_policy);
         (counted != wanted).then(|| {
             format!(
-                "slow requests were counted above {}, and the policy's slow is {}",
+                "slow requests were counted above {}, and the {} {}",
                 humantime::format_duration(counted),
+                if own.is_some() { "alert's own limit is" } else { "policy's slow is" },
                 humantime::format_duration(wanted)
             )
         })

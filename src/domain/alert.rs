@@ -1,6 +1,7 @@
 //! What fired: one notification of a Cloud Monitoring incident, as far as Runback understands it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -48,10 +49,12 @@ pub struct Condition {
     /// Whether it fires because there are too many failed or slow requests: it, or the series that fired, selects 5xx
     /// or latency, and it fires above its threshold. Too many 4xx, or too few requests, are no such thing.
     pub accuses: bool,
-    /// Whether it names one of Cloud Run's metrics, whatever resource its series has.
-    pub about_cloud_run: bool,
+    /// Whether it is a query on one of Cloud Run's metrics: its series need not have a resource that says so.
+    pub queries_cloud_run: bool,
     /// `project_id`, `location` and `service_name`, where its text pins them to one value.
     pub labels: BTreeMap<String, String>,
+    /// A latency condition's own limit, where it has one: its requests are slow above that, whatever the policy says.
+    pub slower_than: Option<Duration>,
 }
 
 /// `incident.state`.

@@ -139,6 +139,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     trail.gate("open", doors::open(facts))?;
     let (name, rules) = trail.gate("guarded", doors::guarded(alert, facts.policy))?;
     trail.service = Some(name.clone());
+    let rules = &rules.slow_above(alert.condition.slower_than);
     let Some(seen) = facts.seen else { return Ok(Walked::NeedsService(name)) };
     if let Some((record, rollback)) = doors::under_way(facts, &seen) {
         let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };

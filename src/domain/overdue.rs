@@ -81,6 +81,7 @@ mod tests {
             from: vec![Share { revision: "k-back-00042".into(), percent: 100 }],
             latest: 0,
             slow: false,
+            slower_than: None,
             target: "k-back-00041".into(),
             step,
             phase,

@@ -89,6 +89,14 @@ pub enum SchemaRule {
     Allow,
 }
 
+impl Rules {
+    /// The rules with another limit for slow requests, where an alert has one of its own.
+    #[must_use]
+    pub fn slow_above(&self, limit: Option<Duration>) -> Self {
+        Self { slow: limit.unwrap_or(self.slow), ..self.clone() }
+    }
+}
+
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;

@@ -1,5 +1,7 @@
 //! The record of what Runback did to a service, as kept in the annotation `runback.dev/state`.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::service::{Revision, Service, Split};
@@ -39,6 +41,8 @@ pub struct Rollback {
     pub latest: u8,
     /// Whether the incident is about slow requests, and not about failed ones.
     pub slow: bool,
+    /// What a slow request is, where the alert had a limit of its own.
+    pub slower_than: Option<Duration>,
     /// The revision that got the culprit's traffic.
     pub target: String,
     /// Percent of the culprit's share that has moved.

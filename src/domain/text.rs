@@ -44,7 +44,18 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The same for a difference of times; a negative one is 0.
+/// How long a request took: `800 ms`, `2.5 s`, `3 s`.
+#[must_use]
+pub fn time(time: Duration) -> String {
+    let (seconds, thousandths) = (time.as_secs(), time.subsec_millis());
+    match (seconds, thousandths) {
+        (_, 0) => duration(time),
+        (0, _) => format!("{thousandths} ms"),
+        _ => format!("{} s", format!("{seconds}.{thousandths:03}").trim_end_matches('0')),
+    }
+}
+
+/// [`duration`] for a difference of times; a negative one is 0.
 #[must_use]
 pub fn span(delta: TimeDelta) -> String {
     duration(delta.to_std().unwrap_or_default())
@@ -89,6 +100,9 @@ mod tests {
             [(0, "0 s"), (45, "45 s"), (60, "1 min"), (600, "10 min"), (86_400, "24 h"), (604_800, "7 d")]
         {
             assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
+        for (millis, text) in [(800, "800 ms"), (2_500, "2.5 s"), (3_000, "3 s"), (1_050, "1.05 s")] {
+            assert_eq!(time(Duration::from_millis(millis)), text);
         }
     }
 }

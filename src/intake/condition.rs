@@ -4,6 +4,7 @@
 //! for single terms (`label operator value`), and a term that it does not understand accuses nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -11,6 +12,9 @@ use crate::domain::alert::{Condition, Signal};
 
 /// Monitoring takes queries of this many characters at most.
 const LONGEST_QUERY: usize = 10_000;
+
+/// As long as the policy's `slow` may be.
+const LONGEST_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Longer spellings first: `>=` begins with `>`.
 const OPERATORS: [&str; 9] = ["==", "=~", "!=", "!~", ">=", "<=", "=", ">", "<"];
@@ -55,14 +59,18 @@ pub(super) fn read(incident: &Value) -> (Signal, Condition) {
     let accuses = match measured {
         // Whether the objective is about errors or about latency, what burns it is bad requests.
         Signal::SlowBurn if texts.filter.contains("select_slo_burn_rate") => texts.is_above(threshold),
-        Signal::Latency => texts.is_above(threshold) && !counts(threshold),
+        Signal::Latency => texts.is_above(threshold) && !aggregates(threshold, &["COUNT"]),
         Signal::Errors | Signal::SlowBurn => {
             texts.is_above(threshold) && texts.selects_failures(threshold, &incident["metric"]["labels"])
         }
         Signal::Deploy | Signal::Other => false,
     };
-    let about_cloud_run = texts.names("run.googleapis.com/") || texts.names("run_googleapis_com:");
-    (signal, Condition { accuses, about_cloud_run, labels: texts.place() })
+    let is_on_cloud_run =
+        |query: &str| ["run.googleapis.com/", "run_googleapis_com:"].iter().any(|it| query.contains(it));
+    let queries_cloud_run = is_on_cloud_run(&texts.promql) || is_on_cloud_run(&texts.mql);
+    let own_limit = measured == Signal::Latency && accuses && signal == measured;
+    let slower_than = if own_limit { texts.slower_than(threshold) } else { None };
+    (signal, Condition { accuses, queries_cloud_run, labels: texts.place(), slower_than })
 }
 
 /// The labels that say which service a query's series is about. A query has no monitored resource of its own, so
@@ -76,11 +84,44 @@ pub(super) fn place_of_series(incident: &Value) -> impl Iterator<Item = (&'stati
     PLACE.into_iter().chain(["revision_name"]).filter(move |_| is_query).map(|name| (name, &labels[name]))
 }
 
-/// Whether a threshold's aggregation counts requests instead of looking at what they measured.
-fn counts(threshold: &Value) -> bool {
+/// Whether an aligner or a reducer of a threshold's aggregation is one of these.
+fn aggregates(threshold: &Value, kinds: &[&str]) -> bool {
     let aggregations = threshold["aggregations"].as_array().into_iter().flatten();
     let mut steps = aggregations.flat_map(|step| [&step["perSeriesAligner"], &step["crossSeriesReducer"]]);
-    steps.any(|step| step.as_str().is_some_and(|name| name.contains("COUNT")))
+    steps.any(|step| step.as_str().is_some_and(|name| kinds.iter().any(|kind| name.contains(kind))))
+}
+
+/// The limit in milliseconds that a PromQL query compares a quantile or a mean with, or counts the buckets above.
+fn slow_in_promql(query: &str) -> Option<f64> {
+    let mut buckets = terms(query, "le").filter_map(|term| term.literal()).peekable();
+    if let Some(first) = buckets.peek().copied() {
+        return first.parse().ok().filter(|_| buckets.all(|bucket| bucket == first));
+    }
+    let bare = without_texts(query);
+    let compact: String = bare.chars().filter(|c| !c.is_whitespace()).collect();
+    let (measured, limit) = compact.split_once('>')?;
+    let is_time = measured.contains("histogram_quantile")
+        || (measured.contains("request_latencies_sum") && measured.contains("request_latencies_count"));
+    let limit: f64 = limit.trim_start_matches('=').parse().ok()?;
+    is_time.then_some(if measured.contains("/1000") { limit * 1_000.0 } else { limit })
+}
+
+/// The limit in milliseconds that an MQL query compares a percentile or a mean with: `val() > 3 's'`.
+fn slow_in_mql(query: &str) -> Option<f64> {
+    let (measured, condition) = query.rsplit_once("condition")?;
+    let is_time = measured.contains("percentile") || measured.contains("mean");
+    let (_, limit) = condition.split_once('>').filter(|_| is_time)?;
+    let limit = limit.trim_start_matches('=').trim();
+    let (number, unit) =
+        limit.split_at(limit.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(limit.len()));
+    let factor = match unit.trim().trim_matches(['\'', '"']) {
+        "" | "ms" => 1.0,
+        "s" => 1_000.0,
+        "us" => 0.001,
+        "min" => 60_000.0,
+        _ => return None,
+    };
+    Some(number.parse::<f64>().ok()? * factor)
 }
 
 impl Texts {
@@ -156,6 +197,21 @@ impl Texts {
             && self.denominator.is_empty()
             && !self.filter.contains("response_code");
         none_allowed || failures(&self.filter) == Some(Answers::Failed)
+    }
+
+    /// The limit above which the condition calls a request slow. Cloud Run counts in milliseconds.
+    fn slower_than(&self, threshold: &Value) -> Option<Duration> {
+        let millis = if !self.promql.is_empty() {
+            slow_in_promql(&self.promql)
+        } else if !self.mql.is_empty() {
+            slow_in_mql(&self.mql)
+        } else {
+            // Of a whole distribution, or of a change in percent, the threshold is no time.
+            let is_time = self.denominator.is_empty() && aggregates(threshold, &["PERCENTILE", "MEAN"]);
+            threshold["thresholdValue"].as_f64().filter(|_| is_time)
+        }?;
+        let limit = Duration::try_from_secs_f64(millis / 1_000.0).ok()?;
+        (!limit.is_zero() && limit <= LONGEST_LIMIT).then_some(limit)
     }
 
     /// The labels that the condition pins to one value, wherever it compares them.

@@ -19,6 +19,7 @@ fn rollback() -> Rollback {
         from: vec![share("k-back-00001", 20), share("k-back-00002", 80)],
         latest: 0,
         slow: false,
+        slower_than: None,
         target: "k-back-00001".to_owned(),
         step: 50,
         phase: Phase::Switching,
@@ -319,7 +320,8 @@ fn what_later_versions_added_is_written_only_where_it_says_something() {
         alerted: Some(at("2026-11-22T01:02:01Z")),
         moved: Some(at("2026-11-22T01:06:03Z")),
         latest: 80,
-        slow: false,
+        slow: true,
+        slower_than: Some(Duration::from_millis(800)),
         why: Some("240 of 600 requests failed".to_owned()),
         ..rollback()
     };
@@ -327,6 +329,7 @@ fn what_later_versions_added_is_written_only_where_it_says_something() {
     let text = write(&record, None);
     for part in [
         r#""alerted":"2026-11-22T01:02:01Z","at":"2026-11-22T01:02:03Z","moved":"2026-11-22T01:06:03Z""#,
+        r#""slow":true,"slower_than_ms":800"#,
         r#""latest":80"#,
         r#""why":"240 of 600 requests failed""#,
     ] {

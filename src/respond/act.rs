@@ -164,6 +164,7 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
         from: plan.from.clone(),
         latest: traffic::as_latest(service, &plan.culprit.name),
         slow: axis_of(case.alert.signal) == Axis::Slowness,
+        slower_than: case.alert.condition.slower_than,
         target: plan.target.name.clone(),
         step: plan.step,
         phase: Phase::Switching,

@@ -47,6 +47,8 @@ pub(super) struct Reading {
 struct Past {
     read_at: Instant,
     axis: Axis,
+    /// What was counted as slow.
+    slow: Duration,
     revisions: Vec<Revision>,
     evidence: Evidence,
 }
@@ -68,8 +70,9 @@ impl Reading {
         (*read_at >= received.instant).then(|| document.clone())
     }
 
-    fn past(&self, received: Received, axis: Axis) -> Option<Past> {
-        self.past.as_ref().filter(|past| past.axis == axis && past.read_at >= received.instant).cloned()
+    fn past(&self, received: Received, axis: Axis, slow: Duration) -> Option<Past> {
+        let fits = |past: &&Past| (past.axis, past.slow) == (axis, slow) && past.read_at >= received.instant;
+        self.past.as_ref().filter(fits).cloned()
     }
 }
 
@@ -105,6 +108,7 @@ impl Runback {
         let deadline = received.deadline() - TELL;
         let reads_end = deadline.min(Instant::now() + READ);
         let rules = self.policy.services.get(name).cloned().unwrap_or_default();
+        let rules = rules.slow_above(alert.condition.slower_than);
         let axis = axis_of(alert.signal);
         // Requests of minutes ago stay what they are while this alert is looked at again.
         let counted = turn.evidence.take().filter(|(of, _)| *of == axis);
@@ -120,7 +124,7 @@ impl Runback {
         tokio::pin!(history);
         let mut read = None;
         let shared = turn.reading.service(received);
-        let past = turn.reading.past(received, axis).filter(|_| shared.is_some());
+        let past = turn.reading.past(received, axis, rules.slow).filter(|_| shared.is_some());
         let service = self.cloud_run.service(name, reads_end);
         let mut document = match shared {
             Some(document) => document,
@@ -164,7 +168,8 @@ impl Runback {
                     None => history.await,
                 };
                 let evidence = evidence.map_err(|error| CallError::Unavailable(error.to_string()))?;
-                let past = Past { read_at: Instant::now(), axis, revisions: revisions?, evidence };
+                let past =
+                    Past { read_at: Instant::now(), axis, slow: rules.slow, revisions: revisions?, evidence };
                 turn.reading.past = Some(past.clone());
                 past
             }

@@ -7,7 +7,7 @@ use crate::harness::{guarding, split};
 use crate::simulator::{ACCOUNT, NOW, Revision, Served, Service, days, minutes, target};
 use crate::situation::{
     BAD, COMMIT, FULL_NAME, GOOD, SERVICE, a_failing_deploy, a_world_with, assert_contains,
-    assert_rolled_back, assert_untouched, deployed, k_back, moves, one_story, proven, uptime,
+    assert_rolled_back, assert_untouched, deployed, k_back, moves, one_story, proven, under_policy, uptime,
 };
 
 const GATES: [&str; 12] = [
@@ -238,6 +238,38 @@ async fn a_latency_alert_is_judged_by_the_share_of_slow_requests() {
     let (simulator, runback, alert) = a_world_with(service).await;
     runback.deliver(&alert.kind(Kind::Latency)).await.is(200, "rollback", "confirmed");
     assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+/// A latency alert with a limit of its own for a percentile, in milliseconds.
+fn slower_than(alert: Alert, millis: u32) -> Alert {
+    let threshold = "/incident/condition/conditionThreshold";
+    alert
+        .kind(Kind::Latency)
+        .set(&format!("{threshold}/thresholdValue"), json!(millis))
+        .set(&format!("{threshold}/aggregations"), json!([{"perSeriesAligner": "ALIGN_PERCENTILE_95"}]))
+}
+
+#[tokio::test]
+async fn a_latency_alert_s_own_limit_outranks_the_policys_also_after_the_switch() {
+    let slow = Revision::named(BAD).age(minutes(20)).slow(0.25).served(minutes(20)..NOW);
+    let service = || Service::named(SERVICE).revision(slow.clone()).revision(proven());
+    let (simulator, runback, alert) = a_world_with(service()).await;
+    // Slow requests take eight seconds.
+    runback.deliver(&slower_than(alert, 12_000)).await.is(200, "ignore", "healthy");
+    assert_untouched(&simulator);
+    runback.finish().await;
+
+    // By the policy every request is slow, the target's as well.
+    let (simulator, mut runback, alert) = under_policy(service(), json!({"slow": "100ms"})).await;
+    let answer = runback.deliver(&slower_than(alert, 2_000)).await;
+    answer.is(200, "rollback", "confirmed");
+    assert_contains(&answer.text, &["took longer than 2 s", "the alert's own limit"]);
+    assert_rolled_back(&simulator);
+    runback.restart().await;
+    simulator.advance(minutes(6));
+    runback.deliver_due_tasks().await;
+    assert_eq!(simulator.record(SERVICE).unwrap()["rollbacks"][0]["phase"], "recovered");
     runback.finish().await;
 }
 

@@ -46,6 +46,7 @@ fn moved_all() -> Scene {
             from: vec![Share { revision: BAD.into(), percent: 100 }],
             latest: 0,
             slow: false,
+            slower_than: None,
             target: GOOD.into(),
             step: 100,
             phase: Phase::Switching,

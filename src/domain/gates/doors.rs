@@ -39,6 +39,7 @@ pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<
     let Some(rollback) = ours else { return trail.gate("open", nothing()) };
     let Some(history) = facts.history else { return Ok(Walked::NeedsHistory) };
     let Evidence::Read(readings) = history.evidence else { return trail.gate("open", nothing()) };
+    let rules = &rules.slow_above(rollback.slower_than);
     let judgement = judge_target(readings, rollback, rules);
     let detail = failing::sentence(rules, readings.axis, &judgement, facts.now - rollback.at);
     if judgement.verdict != Verdict::Healthy {
@@ -78,7 +79,7 @@ pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passa
     // Labels of other kinds of resources use the same names for other things. A query's series need not have a
     // resource of its own: then it is about Cloud Run because its metric is.
     let kind = alert.resource_type.as_str();
-    let of_cloud_run = ["", "cloud_run_revision"].contains(&kind) || alert.condition.about_cloud_run;
+    let of_cloud_run = ["", "cloud_run_revision"].contains(&kind) || alert.condition.queries_cloud_run;
     let resource =
         |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
     let monitored = alert.resource_labels.get("project_id").filter(filled);

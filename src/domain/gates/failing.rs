@@ -102,7 +102,10 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
             let axis = axis(case.alert.signal);
             let window = case.window_of(&culprit.name).unwrap_or_default();
             let judgement = judge_requests(case.rules, axis, &window);
-            let figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
+            let mut figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
+            if axis == Axis::Slowness && case.alert.condition.slower_than.is_some() {
+                figures += &format!("; the {} are the alert's own limit", text::time(case.rules.slow));
+            }
             if judgement.verdict == Verdict::Confirmed {
                 if let Some(why) = not_yet(case, &window, &judgement) {
                     return Err(Halt::ignore(Reason::Inconclusive, format!("{figures}; {why}")));
@@ -253,7 +256,7 @@ pub(in crate::domain) fn sentence(
     }
     let did = match axis {
         Axis::Errors => "failed".to_owned(),
-        Axis::Slowness => format!("took longer than {}", text::duration(rules.slow)),
+        Axis::Slowness => format!("took longer than {}", text::time(rules.slow)),
     };
     let figures = format!(
         "{} of {} requests {did} in {window}, {}",

@@ -36,6 +36,7 @@ fn rollback() -> Rollback {
         from: vec![Share { revision: "s-2".into(), percent: 100 }],
         latest: 0,
         slow: false,
+        slower_than: None,
         target: "s-1".into(),
         step: 100,
         phase: Phase::Told,

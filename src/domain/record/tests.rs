@@ -20,6 +20,7 @@ fn rollback(number: i64, culprit: &str) -> Rollback {
         from: vec![share(culprit, 100)],
         latest: 0,
         slow: false,
+        slower_than: None,
         target: "k41".into(),
         step: 100,
         phase: Phase::Switching,

@@ -314,6 +314,7 @@ fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<
         from: from.iter().map(share).collect(),
         latest,
         slow: false,
+        slower_than: None,
         target: "k41".into(),
         step: 100,
         phase: crate::domain::record::Phase::Restoring,

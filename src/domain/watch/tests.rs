@@ -54,6 +54,7 @@ fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
         from: vec![Share { revision: culprit.into(), percent: 100 }],
         latest: 0,
         slow: false,
+        slower_than: None,
         target: target.into(),
         step: 100,
         phase: Phase::Told,

@@ -219,6 +219,52 @@ fn the_policys_user_label_says_what_is_judged_and_not_what_is_trusted() {
 }
 
 #[test]
+fn a_latency_condition_s_own_limit_is_a_time() {
+    let limit = |incident: &Value| read(incident).1.slower_than.map(|limit| limit.as_millis());
+    let pointer = "/condition/conditionThreshold";
+    let threshold = |value: Value, aligner: &str| {
+        let incident = with(above(LATENCY), &format!("{pointer}/thresholdValue"), value);
+        with(incident, &format!("{pointer}/aggregations"), json!([{"perSeriesAligner": aligner}]))
+    };
+    let percentile = |value: Value| threshold(value, "ALIGN_PERCENTILE_95");
+    let quantile =
+        "histogram_quantile(0.95, sum by (le) (rate(run_googleapis_com:request_latencies_bucket[5m])))";
+    let mean = "sum(rate(run_googleapis_com:request_latencies_sum[5m])) / sum(rate(run_googleapis_com:request_latencies_count[5m]))";
+    let fast = r#"sum(rate(run_googleapis_com:request_latencies_bucket{le="2000"}[5m]))"#;
+    let all = "sum(rate(run_googleapis_com:request_latencies_count[5m]))";
+    let fetch =
+        "fetch cloud_run_revision::run.googleapis.com/request_latencies | group_by [], percentile(val(), 95)";
+    for (incident, expected) in [
+        (percentile(json!(2_000)), Some(2_000)),
+        (percentile(json!(750.5)), Some(750)),
+        (threshold(json!(2_000), "ALIGN_DELTA"), None),
+        (threshold(json!(20), "ALIGN_PERCENT_CHANGE"), None),
+        (percentile(json!(null)), None),
+        (percentile(json!(-1)), None),
+        (percentile(json!(0)), None),
+        (percentile(json!(1e300)), None),
+        (percentile(json!(3_600_001)), None),
+        (with(percentile(json!(2_000)), &format!("{pointer}/comparison"), json!("COMPARISON_LT")), None),
+        (with(percentile(json!(2_000)), &format!("{pointer}/denominatorFilter"), json!(COUNT)), None),
+        (with(percentile(json!(2_000)), "/policy_user_labels", json!({"runback_signal": "errors"})), None),
+        (promql(&format!("{quantile} > 2000")), Some(2_000)),
+        (promql(&format!("{quantile} / 1000 > 2.5")), Some(2_500)),
+        (promql(&format!("{mean} >= 800")), Some(800)),
+        (promql(&format!("1 - {fast} / {all} > 0.05")), Some(2_000)),
+        (promql(&format!("{quantile} > 2000 and {all} > 1")), None),
+        (promql(&format!("{quantile} > 2 * 1000")), None),
+        (promql(&format!("{quantile} < 2000")), None),
+        (mql(&format!("{fetch} | condition val() > 2 's'")), Some(2_000)),
+        (mql(&format!("{fetch} | condition val() > 750 'ms'")), Some(750)),
+        (mql(&format!("{fetch} | condition val() > 750")), Some(750)),
+        (mql(&format!("{fetch} | condition val() > 2 'parsecs'")), None),
+        (count_of(r#"metric.labels.response_code_class = "5xx""#), None),
+    ] {
+        assert_eq!(limit(&incident), expected, "{incident}");
+    }
+}
+
+#[test]
 fn a_condition_names_a_service_where_it_pins_it_to_one() {
     let place = |incident: &Value| -> Vec<String> {
         let labels = read(incident).1.labels;
@@ -277,4 +323,15 @@ fn a_hostile_query_costs_no_time() {
             assert!(began.elapsed() < std::time::Duration::from_secs(2), "{text}");
         }
     }
+}
+
+#[test]
+fn only_a_query_is_about_cloud_run_whatever_its_series_is_of() {
+    let queries = |incident: &Value| read(incident).1.queries_cloud_run;
+    assert!(queries(&promql("sum(rate(run_googleapis_com:request_count[5m])) > 1")));
+    assert!(queries(&mql(
+        "fetch cloud_run_revision::run.googleapis.com/request_count | condition val() > 1"
+    )));
+    assert!(!queries(&promql("up > 1")));
+    assert!(!queries(&above(COUNT)));
 }

@@ -142,6 +142,7 @@ impl Runback {
         if rollback.id != id {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));
         }
+        let rules = &rules.slow_above(rollback.slower_than);
         let told = done_so_far.announced
             || match task.told(&rollback) {
                 Some(true) => true,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Case, Ending, Received, Runback, TELL};
 use crate::answer;
-use crate::domain::alert::{Alert, IncidentState, Signal};
+use crate::domain::alert::{Alert, Condition, IncidentState, Signal};
 use crate::domain::decide::Round;
 use crate::domain::decision::Reason;
 use crate::domain::evidence::Axis;
@@ -59,9 +59,9 @@ impl Runback {
             self.look_after_pin(&name, task.thread.as_deref(), received).await;
             return Ok(done);
         }
-        let (incident, revision, slowness, deadline, watched) = match &task.what {
-            What::Judge { incident, revision, slowness, deadline, watched } => {
-                (incident, revision, slowness, deadline, watched)
+        let (incident, revision, (slowness, slower_than), deadline, watched) = match &task.what {
+            What::Judge { incident, revision, slowness, slower_than_ms, deadline, watched } => {
+                (incident, revision, (slowness, slower_than_ms), deadline, watched)
             }
             What::Deploy(look) => return self.look_at(&name, look, received).await,
             What::Settle(settle) => return self.settle(&name, settle, received).await,
@@ -81,7 +81,9 @@ impl Runback {
             (false, true) => Signal::Deploy,
             (false, false) => Signal::Errors,
         };
-        let alert = Alert { signal, ..known_of(&name, incident, revision.as_deref()) };
+        let slower_than = slower_than.map(|limit| Duration::from_millis(limit.into()));
+        let condition = Condition { slower_than, ..Condition::default() };
+        let alert = Alert { signal, condition, ..known_of(&name, incident, revision.as_deref()) };
         let round = if *deadline { Round::Deadline } else { Round::Again };
         let case = Case::later(&alert, received, round);
         match self.answer(&case).await {

@@ -39,6 +39,9 @@ pub(super) enum What {
         incident: String,
         revision: Option<String>,
         slowness: bool,
+        /// A latency alert's own limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slower_than_ms: Option<u32>,
         deadline: bool,
         /// Whether there is no alert, only a deploy that was watched.
         #[serde(default)]
@@ -126,8 +129,9 @@ impl Task {
     pub(in crate::respond) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
         let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
         let slowness = alert.signal == Signal::Latency;
+        let slower_than_ms = alert.condition.slower_than.and_then(|limit| limit.as_millis().try_into().ok());
         let watched = alert.signal == Signal::Deploy;
-        Self::on(name, None, What::Judge { incident, revision, slowness, deadline, watched })
+        Self::on(name, None, What::Judge { incident, revision, slowness, slower_than_ms, deadline, watched })
     }
 
     /// A look at a deploy.

@@ -125,7 +125,7 @@ fn a_name_is_enough_where_one_guarded_service_has_it() {
         labels.alert(|alert| alert.condition.labels = pinned)
     };
     let of_a_query =
-        |kind: &str| labels(kind, &[], &[]).alert(|alert| alert.condition.about_cloud_run = true);
+        |kind: &str| labels(kind, &[], &[]).alert(|alert| alert.condition.queries_cloud_run = true);
     let ok = "rollback confirmed to k-back-00041-xyz";
     let unresolved = "notify unresolved_service at guarded";
     check([

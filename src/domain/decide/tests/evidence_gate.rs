@@ -278,6 +278,20 @@ fn without_monitoring_an_alert_on_failed_or_slow_requests_is_trusted() {
 }
 
 #[test]
+fn a_latency_alert_is_judged_by_its_own_limit_and_says_so() {
+    let own = |world: World| {
+        world.alert(|alert| alert.condition.slower_than = Some(std::time::Duration::from_millis(800)))
+    };
+    let text = own(slow(0.25)).decide().to_string();
+    assert!(text.contains("took longer than 800 ms"), "{text}");
+    assert!(text.contains("the 800 ms are the alert's own limit"), "{text}");
+    let text = own(failing(0.25, 60.0)).decide().to_string();
+    assert!(!text.contains("own limit"), "{text}");
+    let text = slow(0.25).decide().to_string();
+    assert!(text.contains("took longer than 3 s") && !text.contains("own limit"), "{text}");
+}
+
+#[test]
 fn a_missing_permission_is_named() {
     let permission = "monitoring.timeSeries.list";
     for signal in [Signal::Errors, Signal::Latency, Signal::Other] {

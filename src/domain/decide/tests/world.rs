@@ -212,6 +212,7 @@ impl World {
             from: vec![Share { revision: culprit.into(), percent: 100 }],
             latest: 0,
             slow: false,
+            slower_than: None,
             target: target.into(),
             step: 100,
             phase: Phase::Told,
