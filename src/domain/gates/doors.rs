@@ -75,7 +75,6 @@ pub(in crate::domain) fn open(facts: &Facts<'_>) -> Passage<()> {
 pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passage<(ServiceName, &'a Rules)> {
     let filled = |value: &&String| !value.is_empty();
     let user = |key: &str| alert.policy_labels.get(key).filter(filled);
-    let pinned = |key: &str| alert.condition.labels.get(key).filter(filled);
     // Labels of other kinds of resources use the same names for other things. A query's series need not have a
     // resource of its own: then it is about Cloud Run because its metric is.
     let kind = alert.resource_type.as_str();
@@ -83,6 +82,7 @@ pub(in crate::domain) fn guarded<'a>(alert: &Alert, policy: &'a Policy) -> Passa
     let resource =
         |key: &str| alert.resource_labels.get(key).filter(|value| of_cloud_run && !value.is_empty());
     let monitored = alert.resource_labels.get("project_id").filter(filled);
+    let pinned = |key: &str| alert.condition.labels.get(key).filter(|_| of_cloud_run);
     let named = |label: &str, wish: &str| resource(label).or_else(|| user(wish)).or_else(|| pinned(label));
     let said = named("project_id", "runback_project").or(monitored);
     let project = said.or(alert.scoping_project.as_ref().filter(filled));

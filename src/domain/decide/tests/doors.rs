@@ -156,6 +156,14 @@ fn a_name_is_enough_where_one_guarded_service_has_it() {
             pinned(labels(run, &[], &[]), &[("service_name", "k-back")]),
             unresolved,
         ),
+        (
+            "the condition of another kind of resource",
+            pinned(
+                labels("k8s_cluster", &[("location", "asia-northeast1")], &[]),
+                &[("service_name", "k-back")],
+            ),
+            "ignore not_guarded at guarded",
+        ),
         ("a query on a Cloud Run metric without a resource", of_a_query("prometheus_target"), unresolved),
         ("on a Cloud Run metric, of another kind", of_a_query("global"), unresolved),
     ]);
