@@ -81,6 +81,12 @@ impl Alert {
         Self { started: self.published - ago.as_secs_f64(), ..self }
     }
 
+    /// Published at this moment, as this message.
+    pub fn published(self, at: f64, message_id: &str) -> Self {
+        let started = self.started - self.published + at;
+        Self { started, published: at, message_id: message_id.into(), ..self }
+    }
+
     pub fn about(self, revision: &str) -> Self {
         Self { revision: revision.into(), ..self }
     }

@@ -78,6 +78,8 @@ mod command;
 
 mod alert;
 
+mod audit_log;
+
 mod deploys;
 
 mod harness;

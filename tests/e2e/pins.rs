@@ -1,7 +1,7 @@
 //! After a rollback the service is pinned: people hear once of each deploy that gets no traffic, until it is released.
 
 use crate::alert::Alert;
-use crate::deploys::{Api, audit_event};
+use crate::audit_log::{Api, audit_event};
 use crate::harness::{Launch, Runback};
 use crate::simulator::{Revision, Simulator, days, hours, minutes};
 use crate::situation::{BAD, GOOD, SERVICE, assert_contains, assert_rolled_back, k_back, moves};

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::alert::Alert;
+use crate::audit_log::{Api, audit_event};
 use crate::deploys::{
-    Api, a_minute, assert_left_alone, audit_event, called, deploy, healthy, until_rolled_back, waiting,
-    watched,
+    a_minute, assert_left_alone, called, deploy, healthy, until_rolled_back, waiting, watched,
 };
 use crate::harness::{Launch, assert_nothing_is_touched, guarding, split};
 use crate::simulator::{Revision, Service, Simulator, hours, minutes};

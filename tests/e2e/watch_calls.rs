@@ -2,9 +2,8 @@
 
 use std::process::{Command, Output};
 
-use crate::deploys::{
-    Api, a_minute, audit_event, called, deploy, healthy, until_rolled_back, waiting, watched,
-};
+use crate::audit_log::{Api, audit_event};
+use crate::deploys::{a_minute, called, deploy, healthy, until_rolled_back, waiting, watched};
 use crate::harness::{Launch, assert_nothing_is_touched, binary, guarding, split};
 use crate::simulator::{Revision, Service, Simulator, hours, minutes};
 use crate::situation::{

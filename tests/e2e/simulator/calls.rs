@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::traps::Effect;
 use super::wire::{Reply, Request, refusal};
 use super::world::{Call, World};
@@ -39,16 +41,25 @@ impl Simulator {
         if !late.is_zero() {
             tokio::time::sleep(late).await;
         }
+        let mut readable = true;
         match fault {
             Some(Effect::Reply(failure)) => reply = Some(failure),
-            Some(Effect::Garble(garble)) => reply = reply.map(garble),
+            Some(Effect::Garble(garble)) => {
+                reply = reply.map(garble);
+                readable =
+                    reply.as_ref().is_some_and(|reply| serde_json::from_str::<Value>(&reply.body).is_ok());
+            }
             Some(Effect::Cut(after)) => {
                 tokio::time::sleep(after).await;
                 reply = None;
             }
             _ => {}
         }
-        self.world().journal[place].status = reply.as_ref().map(|reply| reply.status);
+        let status = reply.as_ref().map(|reply| reply.status);
+        let mut world = self.world();
+        let answered = status.map(|_| world.clock.now());
+        let call = &mut world.journal[place];
+        (call.status, call.answered, call.intact) = (status, answered, readable && status == Some(200));
         reply
     }
 }
@@ -66,6 +77,8 @@ fn note(world: &mut World, name: &str, request: &Request) -> (usize, Duration) {
         body: String::from_utf8_lossy(&request.body).into_owned(),
         at,
         status: None,
+        answered: None,
+        intact: false,
         caller: request.caller,
     });
     (world.journal.len() - 1, world.latency)
@@ -95,6 +108,10 @@ enum Route<'a> {
     SlackPost,
     SlackUpdate,
     Token,
+    /// The metadata server of the instance that Runback runs on.
+    Metadata {
+        what: &'a str,
+    },
     /// The guarded service itself, by a tag.
     App {
         service: &'a str,
@@ -132,6 +149,9 @@ impl<'a> Route<'a> {
             ("GET", ["app", service, tag, path @ ..]) => {
                 Some(Self::App { service, tag, path: path.join("/") })
             }
+            ("GET", ["computeMetadata", "v1", "instance", "service-accounts", "default", what]) => {
+                Some(Self::Metadata { what })
+            }
             _ => None,
         }
     }
@@ -148,13 +168,14 @@ impl<'a> Route<'a> {
             Self::SlackPost => "slack.post",
             Self::SlackUpdate => "slack.update",
             Self::Token => "token",
+            Self::Metadata { .. } => "metadata",
             Self::App { .. } => "app.probe",
         }
     }
 
     fn needs_token(&self) -> bool {
         let google = !matches!(self, Self::SlackWebhook | Self::SlackPost | Self::SlackUpdate);
-        google && !matches!(self, Self::Token | Self::App { .. })
+        google && !matches!(self, Self::Token | Self::Metadata { .. } | Self::App { .. })
     }
 }
 
@@ -166,7 +187,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
         }
         match route {
             Route::GetService { key } => cloud_run::get_service(world, key),
-            Route::ReplaceService { key } => cloud_run::replace_service(world, key, request.json()?),
+            Route::ReplaceService { key } => cloud_run::replace_service(world, key, request),
             Route::ListRevisions { project, region } => {
                 cloud_run::list_revisions(world, project, region, request)
             }
@@ -179,6 +200,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
             // What Google's front end keeps never reaches a container.
             Route::App { path, .. } if path.ends_with('z') => Ok(Reply::front_end()),
             Route::App { service, tag, .. } => Ok(Reply::text(world.service(service).visit(tag), "")),
+            Route::Metadata { what } => token::metadata(world, what),
         }
     };
     let mut answered = answered;

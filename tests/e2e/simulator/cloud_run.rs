@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::audit;
 use super::documents::{self, STATE};
 use super::running::{Running, Split};
-use super::wire::{Reply, Request, refusal, refusal_as};
+use super::wire::{Caller, Reply, Request, refusal, refusal_as};
 use super::world::World;
 
 /// An accepted `PUT`.
@@ -16,6 +16,10 @@ pub struct Write {
     pub after: Split,
     /// Our record as the write left it.
     pub record: Option<String>,
+    /// Seconds since the world began.
+    pub at: f64,
+    /// Whose it was, where several processes share the world.
+    pub caller: Option<Caller>,
 }
 
 impl Write {
@@ -71,7 +75,9 @@ pub fn list_revisions(
 }
 
 /// `replaceService`: refused when stale, audited when accepted.
-pub fn replace_service(world: &mut World, key: &str, mut sent: Value) -> Result<Reply, Reply> {
+pub fn replace_service(world: &mut World, key: &str, request: &Request) -> Result<Reply, Reply> {
+    let mut sent = request.json()?;
+    let at = world.clock.now();
     let running = find(world, key)?;
     let name = running.service.name.clone();
     if sent["kind"] != "Service" || !sent["spec"].is_object() || sent["metadata"]["name"] != json!(name) {
@@ -108,7 +114,14 @@ pub fn replace_service(world: &mut World, key: &str, mut sent: Value) -> Result<
     sent.as_object_mut().unwrap().remove("status");
     running.accept(sent);
     let record = running.annotation(STATE).map(str::to_owned);
-    let write = Write { service: name, before: split_before, after: running.spec_split(), record };
+    let (after, caller) = (running.spec_split(), request.caller);
+    let write = Write { service: name, before: split_before, after, record, at, caller };
+    let unready = write.after.iter().filter(|(name, percent)| {
+        let before = write.before.get(*name).copied().unwrap_or(0);
+        **percent > before && running.revision(name).is_some_and(|revision| !revision.ready)
+    });
+    let unready = unready.map(|(name, _)| format!("traffic moved to {name}, which is not ready"));
+    let complaints: Vec<String> = complaints.into_iter().chain(unready).collect();
     let shown = running.render();
     world.violations.extend(complaints.into_iter().map(|complaint| format!("{key}: {complaint}")));
     world.writes.push(write);

@@ -70,6 +70,7 @@ pub use cloud_run::Write;
 pub use cloud_tasks::{QUEUE, Task};
 pub use documents::STATE;
 pub use permissions::{Permission, permissions};
+pub use requests::Totals;
 pub use running::{Running, Split};
 pub use setup::{NOW, PROJECT, REGION, Reconcile, Revision, Served, Service, target};
 pub use slack::{BOT_TOKEN, CHANNEL, CHANNEL_NAME, Message};
@@ -78,6 +79,7 @@ pub use traps::{At, Effect, Weather};
 pub use wire::{Caller, Reply, Request, permission_denied, refusal, refusal_as};
 pub use world::{Call, World};
 
+use requests::running_totals;
 use traps::Trap;
 
 /// A handle on the world. Clones are the same world.
@@ -195,6 +197,14 @@ impl Simulator {
     }
 
     // What there is to see.
+
+    /// What a revision has answered between two moments, in truth.
+    pub fn counts(&self, service: &str, revision: &str, from: f64, to: f64) -> Totals {
+        self.change(service, |running| {
+            let found = running.revision(revision).cloned();
+            found.map_or_else(Totals::default, |found| running_totals(running, &found, &[(from, to)])[0])
+        })
+    }
 
     /// Percent by revision, as the status shows it.
     pub fn traffic(&self, service: &str) -> Split {

@@ -36,15 +36,21 @@ pub fn list_time_series(world: &mut World, project: &str, request: &Request) -> 
         }
     }
     let series = if query.reduce { reduce(series, &query.group_by) } else { series };
+    let mut intervals: BTreeMap<usize, Value> = BTreeMap::new();
+    let mut interval = |index: usize| {
+        let (start, end) = spans[index];
+        let text = |moment| world.clock.text(moment);
+        intervals
+            .entry(index)
+            .or_insert_with(|| json!({"startTime": text(start), "endTime": text(end)}))
+            .clone()
+    };
     let rendered: Vec<Value> = series
         .iter()
         .map(|(labels, points)| {
-            let points = points.iter().map(|(index, value)| {
-                let (start, end) = spans[*index];
-                let interval =
-                    json!({"startTime": world.clock.text(start), "endTime": world.clock.text(end)});
-                json!({"interval": interval, "value": typed_value(&query, value)})
-            });
+            let points = points.iter().map(
+                |(index, value)| json!({"interval": interval(*index), "value": typed_value(&query, value)}),
+            );
             let value_type = if query.metric == LATENCIES { "DISTRIBUTION" } else { "INT64" };
             json!({
                 "metric": {"type": query.metric, "labels": part(labels, "metric.")},

@@ -20,25 +20,29 @@ struct Stretch {
     health: Health,
 }
 
-/// The requests within each span.
+/// The requests within each span. Where one span begins another one often ends, and that is added up once.
 pub fn running_totals(running: &Running, revision: &Revision, spans: &[(f64, f64)]) -> Vec<Totals> {
     let stretches = stretches(running, revision);
+    let first = stretches.iter().map(|each| each.from).fold(f64::INFINITY, f64::min);
     let until = |moment: f64| {
-        let sum = |share: fn(&Health) -> f64| {
-            let past = stretches.iter().filter(|stretch| stretch.from < moment);
-            let counts =
-                past.map(|each| each.rpm / 60.0 * (each.to.min(moment) - each.from) * share(&each.health));
-            (counts.sum::<f64>() + 0.5 + 1e-9).floor() as i64
-        };
-        [
-            sum(|_| 1.0),
-            sum(|health| health.errors),
-            sum(|health| health.client_errors),
-            sum(|health| health.slow),
-        ]
+        let mut sums = [0.0; 4];
+        for each in stretches.iter().filter(|each| each.from < moment) {
+            let requests = each.rpm / 60.0 * (each.to.min(moment) - each.from);
+            let Health { errors, client_errors, slow, .. } = each.health;
+            for (sum, share) in sums.iter_mut().zip([1.0, errors, client_errors, slow]) {
+                *sum += requests * share;
+            }
+        }
+        sums.map(|sum: f64| (sum + 0.5 + 1e-9).floor() as i64)
     };
+    let mut known: Option<(f64, [i64; 4])> = None;
     let within = |(from, to): &(f64, f64)| {
-        let (before, after) = (until(*from), until(*to));
+        if *to <= first {
+            return Totals::default();
+        }
+        let after = known.filter(|(at, _)| at == to).map_or_else(|| until(*to), |(_, sums)| sums);
+        let before = until(*from);
+        known = Some((*from, before));
         Totals {
             requests: after[0] - before[0],
             errors: after[1] - before[1],

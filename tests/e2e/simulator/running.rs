@@ -106,10 +106,32 @@ impl Running {
         self.service.revisions.iter_mut().find(|revision| revision.name == name).unwrap()
     }
 
+    /// A target is added that takes no traffic, such as a tag's.
+    pub fn add_target(&mut self, target: &Value) {
+        self.applied.push(target.clone());
+        if let Some(targets) = self.document["spec"]["traffic"].as_array_mut() {
+            targets.push(target.clone());
+        }
+        self.changed();
+    }
+
     fn changed(&mut self) {
-        self.shown.push((self.clock.now(), self.split(&self.applied)));
+        self.settle();
+        let (now, shown) = (self.clock.now(), self.split(&self.applied));
+        self.show(now, shown);
+        if let Some((traffic, due)) = &self.pending {
+            let then = now + due.saturating_duration_since(Instant::now()).as_secs_f64();
+            let shown = self.split(traffic);
+            self.show(then, shown);
+        }
         self.version += 1;
         self.generation += 1;
+    }
+
+    /// From this moment on the status shows this split, whatever it was to show then.
+    fn show(&mut self, from: f64, split: Split) {
+        self.shown.retain(|(since, _)| *since < from);
+        self.shown.push((from, split));
     }
 
     // What it is.
@@ -185,11 +207,18 @@ impl Running {
         self.generation += 1;
         self.service.deploying = false;
         self.failed = false;
+        self.settle();
+        let now = self.clock.now();
+        if self.pending.take().is_some() {
+            // What was on its way never shows.
+            let shown = self.split(&self.applied);
+            self.show(now, shown);
+        }
         let traffic = self.spec_traffic().to_vec();
         match self.service.reconcile {
             Reconcile::After(delay) => {
-                let shown = (self.clock.now() + delay.as_secs_f64(), self.split(&traffic));
-                self.shown.push(shown);
+                let shown = self.split(&traffic);
+                self.show(now + delay.as_secs_f64(), shown);
                 self.pending = Some((traffic, Instant::now() + delay));
             }
             Reconcile::Never => self.failed = true,

@@ -1,4 +1,5 @@
-//! The OAuth 2.0 token endpoint: an access token for a signed claim. The signature is taken on trust.
+//! Access tokens: the OAuth 2.0 token endpoint gives one for a signed claim, whose signature is taken on trust, and the
+//! metadata server to whoever runs where it is.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -28,9 +29,23 @@ pub fn issue(world: &mut World, request: &Request) -> Result<Reply, Reply> {
     if claims["iss"] != ACCOUNT || claims["aud"] != json!(audience) || !claims["scope"].is_string() {
         return Err(refusal(400, "invalid_grant: Invalid JWT."));
     }
+    Ok(granted(world))
+}
+
+/// What the metadata server says of the account that an instance runs as.
+pub fn metadata(world: &mut World, what: &str) -> Result<Reply, Reply> {
+    match what {
+        "token" => Ok(granted(world)),
+        "email" => Ok(Reply::text(200, ACCOUNT)),
+        "identity" => Ok(Reply::text(200, "an.identity.token")),
+        _ => Err(Reply::text(404, "Not Found")),
+    }
+}
+
+fn granted(world: &mut World) -> Reply {
     let token = format!("ya29.c.simulated-{}", world.tokens.len());
     world.tokens.insert(token.clone());
-    Ok(Reply::json(&json!({"access_token": token, "expires_in": 3599, "token_type": "Bearer"})))
+    Reply::json(&json!({"access_token": token, "expires_in": 3599, "token_type": "Bearer"}))
 }
 
 pub fn check(world: &World, request: &Request) -> Result<(), Reply> {

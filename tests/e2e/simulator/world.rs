@@ -25,6 +25,10 @@ pub struct Call {
     pub at: f64,
     /// None while it is under way, and when it was cut off.
     pub status: Option<u16>,
+    /// When it was answered.
+    pub answered: Option<f64>,
+    /// Whether it was answered with 200 and something that can be read.
+    pub intact: bool,
     /// Who calls, where several processes share the world.
     pub caller: Option<Caller>,
 }
@@ -33,6 +37,8 @@ pub struct World {
     pub clock: Clock,
     pub base: String,
     pub services: Vec<Running>,
+    /// Services that somebody has deleted.
+    pub gone: Vec<Running>,
     pub writes: Vec<Write>,
     pub tasks: CloudTasks,
     pub slack: Vec<Message>,
@@ -53,6 +59,7 @@ impl World {
             clock,
             base,
             services: Vec::new(),
+            gone: Vec::new(),
             writes: Vec::new(),
             tasks: CloudTasks::default(),
             slack: Vec::new(),
@@ -66,7 +73,8 @@ impl World {
     }
 
     pub fn service(&mut self, name: &str) -> &mut Running {
-        let found = self.services.iter_mut().find(|running| running.service.name == name);
+        let all = self.services.iter_mut().chain(&mut self.gone);
+        let found = all.into_iter().find(|running| running.service.name == name);
         found.unwrap_or_else(|| panic!("there is no service {name}"))
     }
 
