@@ -2,9 +2,11 @@
 PORT ?= 8080
 IMAGE ?= runback
 EVENT ?= target/test-event.json
+SEEDS ?= 2000
+FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test-event test test-infra decisions plot check lint bench image deploy \
+.PHONY: help demo run test-event test test-infra decisions schedules plot check lint bench image deploy \
 	plan apply observe send-test destroy clean
 
 help: ## What can be made
@@ -38,6 +40,9 @@ test-infra: ## The Terraform in infra/, without an account at Google
 
 decisions: ## The labelled decision bench: precision, recall, and each answer
 	@cargo test --quiet --locked --test decisions
+
+schedules: ## SEEDS schedules from seed FROM on: faults, deaths, duplicates and lost tasks, in virtual time
+	@cargo test --locked --test schedules -- --from $(FROM) --seeds $(SEEDS)
 
 plot: ## Draw docs/verdicts.svg anew, from what the code decides
 	@cargo test --quiet --locked --test decisions -- --plot

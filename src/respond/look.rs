@@ -134,6 +134,7 @@ impl Runback {
                 tokio::pin!(service);
                 loop {
                     tokio::select! {
+                        biased;
                         document = &mut service => break turn.reading.keep(document?),
                         past = &mut history, if read.is_none() => read = Some(past),
                     }
