@@ -15,6 +15,7 @@
 mod noise;
 mod plot;
 mod situation;
+mod worlds;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,11 @@ fn main() -> ExitCode {
         std::fs::write(PLOT, plot::svg()).unwrap();
         return ExitCode::SUCCESS;
     }
+    if let Some(each) = std::env::args().find_map(|argument| argument.strip_prefix("--worlds=")?.parse().ok())
+    {
+        worlds::report(each, std::env::args().any(|argument| argument == "--tune"));
+        return ExitCode::SUCCESS;
+    }
     let families = families();
     let mut told = Score::default();
     let mut drawn = Score::default();
@@ -47,7 +53,7 @@ fn main() -> ExitCode {
     for Family { family, situation } in &families {
         println!("{family}");
         for situation in situation {
-            let decision = judged(situation, &mut Noise::none());
+            let decision = judged(situation, &Noise::none());
             let right = told.count(&situation.expect, &decision);
             println!("  {} {:<70} {}", mark(right), situation.name, summary(&decision));
             if !right {
@@ -55,7 +61,7 @@ fn main() -> ExitCode {
             }
             let mut missed = Vec::new();
             for seed in 1..=DRAWS {
-                let decision = judged(situation, &mut Noise::seeded(seed));
+                let decision = judged(situation, &Noise::seeded(seed));
                 if !drawn.count(&situation.expect, &decision) {
                     missed.push((seed, decision));
                 }
@@ -68,8 +74,14 @@ fn main() -> ExitCode {
     }
     println!("\n{:<28} {told}", "as told");
     println!("{:<28} {drawn}", format!("{DRAWS} draws of each"));
+    println!("\nGenerated incidents with known causes");
+    let generated = worlds::report(worlds::EACH, false);
     for complaint in &wrong {
         println!("\n{complaint}");
+    }
+    for worse in generated.worse() {
+        wrong.push(format!("The generated incidents fare worse than they did; {worse}"));
+        println!("\n{}", wrong[wrong.len() - 1]);
     }
     if told.situations < LEAST {
         println!("\nOnly {} situations: {LEAST} are wanted.", told.situations);
@@ -99,7 +111,7 @@ fn families() -> Vec<Family> {
 }
 
 /// The decision, by way of the file that `runback judge` would read.
-fn judged(situation: &Situation, noise: &mut Noise) -> Decision {
+fn judged(situation: &Situation, noise: &Noise) -> Decision {
     let snapshot = situation.snapshot(noise);
     let read = Snapshot::parse(snapshot.to_json().as_bytes()).unwrap();
     assert!(read == snapshot, "{}: the file says something else", situation.name);

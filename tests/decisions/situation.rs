@@ -253,7 +253,7 @@ impl Situation {
     }
 
     /// What Runback would have read, with the counts as they are told or as chance would have had them.
-    pub fn snapshot(&self, noise: &mut Noise) -> Snapshot {
+    pub fn snapshot(&self, noise: &Noise) -> Snapshot {
         let evidence = match &self.monitoring {
             Some(why) => Evidence::Unreadable { why: why.clone(), permission: None },
             None => Evidence::Read(self.readings(noise)),
@@ -433,7 +433,7 @@ impl Situation {
         json!({"v": 1, "rollbacks": rollbacks, "quarantine": quarantine})
     }
 
-    fn readings(&self, noise: &mut Noise) -> Readings {
+    fn readings(&self, noise: &Noise) -> Readings {
         let latency = self.alert.kind == "latency";
         let mut errors = BTreeMap::new();
         let mut slow = BTreeMap::new();
