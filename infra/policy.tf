@@ -4,7 +4,7 @@
 locals {
   policy_keys = [
     "mode", "warning", "rollback", "critical", "slow", "slow_share", "window", "deploy_window", "history", "min_requests",
-    "cooldown", "max_rollbacks_per_day", "strategy", "steps", "step_interval", "health_path", "not_helped", "schema",
+    "cooldown", "max_rollbacks_per_day", "strategy", "steps", "step_interval", "trial_share", "health_path", "not_helped", "schema",
   ]
 
   defaults = merge({ mode = var.mode }, var.defaults)
@@ -48,6 +48,7 @@ locals {
   allowed_whole = {
     min_requests          = { least = 1, most = 1000000000 }
     max_rollbacks_per_day = { least = 1, most = 10 }
+    trial_share           = { least = 1, most = 100 }
   }
   # In milliseconds.
   allowed_durations = {

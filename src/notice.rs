@@ -62,6 +62,11 @@ pub enum Ahead {
     Nothing,
     /// It judges the target.
     Check,
+    /// It compares culprit and target on the same minutes, and then moves the rest or puts the split back.
+    Trial {
+        /// In how long.
+        wait: Duration,
+    },
     /// It takes the next gradual step.
     Step {
         /// Percent of the culprit's share that will have moved then.
@@ -162,6 +167,9 @@ pub fn render(notice: &Notice<'_>) -> Message {
         (Arrival::Arrived { .. } | Arrival::Resumed, Some(shift)) => {
             let title = match shift.step {
                 steps::ALL => format!("{subject} rolled back: {arrow}"),
+                step if matches!(notice.ahead, Ahead::Trial { .. }) => {
+                    format!("{subject}: rollback on trial, {step} % moved: {arrow}")
+                }
                 step => format!("{subject}: rollback begun, {step} % moved: {arrow}"),
             };
             (title, after_switch(service, shift.culprit, shift.target, decision.reason, notice.ahead))

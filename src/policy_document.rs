@@ -19,6 +19,7 @@
 //! | `strategy` | `"immediate"`, `"gradual"` |
 //! | `steps` | whole numbers from 1 to 100 in strictly ascending order, the last is 100 |
 //! | `step_interval` | 1m to 1h |
+//! | `trial_share` | 1 to 100; 100: no trials |
 //! | `health_path` | a path that begins with one `/` |
 //! | `not_helped` | `"hold"`, `"restore"` |
 //! | `schema` | `"block"`, `"allow"` |

@@ -127,6 +127,8 @@ struct WireRollback {
     slow: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slower_than_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_no")]
+    trial: bool,
     #[serde(default)]
     from: Vec<WireShare>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -285,6 +287,7 @@ impl WireRollback {
             latest: self.latest,
             slow: self.slow,
             slower_than: self.slower_than_ms.map(Duration::from_millis),
+            trial: self.trial,
             target: self.target,
             step: self.step,
             phase: match self.phase.as_str() {
@@ -318,6 +321,7 @@ impl WireRollback {
             latest: rollback.latest,
             slow: rollback.slow,
             slower_than_ms: rollback.slower_than.and_then(|limit| u64::try_from(limit.as_millis()).ok()),
+            trial: rollback.trial,
             target: cut(&rollback.target),
             step: rollback.step,
             phase: match &rollback.phase {

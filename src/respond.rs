@@ -132,6 +132,8 @@ struct Case<'a> {
     published_at: Option<DateTime<Utc>>,
     received: Received,
     round: Round,
+    /// How often this alert has been looked at again.
+    looks: u32,
     /// While a deploy is watched: the reasons that people have been told of.
     watch: Option<&'a [String]>,
 }
@@ -139,7 +141,7 @@ struct Case<'a> {
 impl<'a> Case<'a> {
     /// One that comes up for the first time.
     fn new(alert: &'a Alert, received: Received) -> Self {
-        Self { alert, published_at: None, received, round: Round::First, watch: None }
+        Self { alert, published_at: None, received, round: Round::First, looks: 0, watch: None }
     }
 
     /// One that a task brings up again.

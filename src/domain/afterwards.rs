@@ -33,6 +33,9 @@ pub const MOST_LOOKS: u32 = 5;
 /// the target's past was healthy, and waiting leaves users with the culprit.
 const STEP_PATIENCE: TimeDelta = TimeDelta::minutes(5);
 
+/// A trial with little traffic takes so much longer. Then people decide.
+const TRIAL_PATIENCE: TimeDelta = TimeDelta::minutes(12);
+
 /// The verdict waits this long for Monitoring. Then people are told that nothing could be told.
 const VERDICT_PATIENCE: TimeDelta = TimeDelta::minutes(30);
 
@@ -105,6 +108,10 @@ findings! {
     GoOn = "go on",
     /// The target is no better than the culprit, before everything has moved.
     Worse = "no better",
+    /// On trial, the target is as bad as the culprit, or neither fails any more.
+    Alike = "alike",
+    /// On trial, and after a quarter of an hour still nothing tells the two apart.
+    Undecided = "undecided",
     /// The target is healthy.
     Healthy = "healthy",
     /// The target fails as well.
@@ -198,9 +205,14 @@ fn step(view: &View<'_>, overdue: TimeDelta) -> Look {
     let readings = match view.evidence {
         None => return Look::ReadEvidence,
         Some(Evidence::Unreadable { .. }) if patient => return bare(Finding::Waiting),
+        // What is on trial is not convicted.
+        Some(Evidence::Unreadable { .. }) if rollback.trial => return bare(Finding::Undecided),
         Some(Evidence::Unreadable { .. }) => return bare(Finding::Blind),
         Some(Evidence::Read(readings)) => readings,
     };
+    if rollback.trial {
+        return trial(view, readings, overdue);
+    }
     let target = judge_target(readings, rollback, rules);
     let culprit = judge_culprit(readings, rollback, rules);
     let finding = if is_no_better(&target, &culprit, rules) {
@@ -213,6 +225,31 @@ fn step(view: &View<'_>, overdue: TimeDelta) -> Look {
     } else {
         // Too little traffic on the target is no objection: the culprit is convicted.
         Finding::GoOn
+    };
+    Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
+}
+
+/// Both have a part of the same traffic: the rest follows when the culprit is significantly worse on the same minutes.
+fn trial(view: &View<'_>, readings: &Readings, overdue: TimeDelta) -> Look {
+    let View { rollback, rules, .. } = *view;
+    let limit = limit_for(readings, rollback, rules);
+    let judged = |revision: &str| {
+        let samples = since(readings, revision, rollback.last_write());
+        judge_against(rules, readings.axis, &samples, limit)
+    };
+    let (target, culprit) = (judged(&rollback.target), judged(&rollback.culprit));
+    let counts = |judgement: &Judgement| (judgement.bad, judgement.requests);
+    let alike_in_health = target.verdict == Verdict::Healthy && culprit.verdict == Verdict::Healthy;
+    let finding = if burns(counts(&culprit), counts(&target), MIN_BAD) {
+        let critical = readings.axis == Axis::Errors && culprit.ratio >= rules.critical;
+        if critical { Finding::Critical } else { Finding::GoOn }
+    } else if is_no_better(&target, &culprit, rules) || alike_in_health {
+        let untouched = rules.mode == Mode::Enforce && rollback.is_untouched(view.service);
+        if untouched { Finding::Alike } else { Finding::Undecided }
+    } else if overdue < TRIAL_PATIENCE {
+        Finding::Waiting
+    } else {
+        Finding::Undecided
     };
     Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
 }
@@ -256,7 +293,11 @@ fn limit_for(readings: &Readings, rollback: &Rollback, rules: &Rules) -> f64 {
     let window = until(&rollback.culprit, rollback.at - text::delta(rules.window));
     let over = |limit: f64| judge_against(rules, readings.axis, &window, limit).verdict == Verdict::Confirmed;
     if over(limit) {
-        return limit;
+        // A target that has always had more than the limit was good enough at a third of the culprit's share.
+        let (requests, bad) = total(&window);
+        let past = total(&until(&rollback.target, rollback.at - text::delta(rules.history)));
+        let used_to = ratio(past.1, past.0);
+        return if used_to > limit / 2.0 { limit.max(ratio(bad, requests) / 2.0) } else { limit };
     }
     if let Some(warning) = rules.warning.filter(|warning| readings.axis == Axis::Errors && over(*warning)) {
         return warning;
@@ -332,14 +373,14 @@ pub fn next(phase: &Phase, finding: Finding) -> Option<(Phase, Action)> {
         F::Early | F::Waiting => (same, Action::ComeAgain),
         F::Healthy => (Phase::Recovered, Action::Report),
         F::Failing => (Phase::NotHelped, Action::Report),
-        F::GiveBack => (Phase::Restoring, Action::Restore),
+        F::GiveBack | F::Alike => (Phase::Restoring, Action::Restore),
         F::TooFew => (Phase::Told, Action::LookAgain),
         F::Unclear => (Phase::Unjudged, Action::Report),
         // What people were told of has arrived, and all of it has moved.
         _ if told => return None,
         F::Arrived => (same, Action::Announce),
         F::Forbidden => (Phase::Halted, Action::Report),
-        F::Worse => (Phase::Halted, Action::Report),
+        F::Worse | F::Undecided => (Phase::Halted, Action::Report),
         F::Blind | F::GoOn => (same, Action::Step),
         F::Critical => (same, Action::StepToTheEnd),
     })

@@ -88,6 +88,8 @@ pub enum Signal {
 pub enum PolicyWish {
     /// `runback = rollback`: the alert counts as confirmed.
     Rollback,
+    /// `runback = always`: the same, also when requests are proven well and the alert says that they are not.
+    Always,
     /// `runback = critical`: it counts as confirmed and critical.
     Critical,
     /// `runback = notify`: it is only ever explained.
@@ -121,10 +123,17 @@ impl Alert {
     pub fn wish(&self) -> Option<PolicyWish> {
         match self.policy_labels.get("runback")?.as_str() {
             "rollback" => Some(PolicyWish::Rollback),
+            "always" => Some(PolicyWish::Always),
             "critical" => Some(PolicyWish::Critical),
             "notify" => Some(PolicyWish::Notify),
             _ => None,
         }
+    }
+
+    /// Whether it measures what requests show as well: an uptime check is a request.
+    #[must_use]
+    pub fn is_contradicted_by_requests(&self) -> bool {
+        self.signal == Signal::Other && self.resource_type == "uptime_url"
     }
 
     /// The revision that the alert names, if its condition kept the label.

@@ -3,7 +3,7 @@
 //! `decide` is asked again with more facts until it has decided. What it wants to know next is part of its
 //! answer, so that an alert that is none of our business costs no call at all.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alert::{Alert, IncidentState};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
@@ -158,7 +158,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
     let began = trail.gate("deployed_recently", cause::deployed_recently(&case, culprit))?;
-    trail.gate("caused_by_it", cause::caused_by_it(&case, culprit, began))?;
+    let doubt = trail.gate("caused_by_it", cause::caused_by_it(&case, culprit, began))?;
     trail.gate("allowed", limits::allowed(&case))?;
     let unhealthy = preflight::convicted(&case, facts.probes);
     // When every candidate fails its probes, the first one is the plan that people are told of.
@@ -166,9 +166,16 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
         Err(_) if !unhealthy.is_empty() => target::choose(&case, culprit, &[]),
         chosen => chosen,
     };
-    let target = trail.gate("target", chosen)?;
-    trail.plan = Some(target::plan(&case, culprit, &target, reason));
+    let gains = |(target, detail)| cause::gains(&case, culprit, &target).map(|()| (target, detail));
+    let target = trail.gate("target", chosen.and_then(gains))?;
+    let tried = cause::served_well(&case, culprit, began)
+        .or(doubt)
+        .filter(|_| !target::is_proven_better(&case, culprit, &target));
+    trail.plan = Some(target::plan(&case, culprit, &target, reason, tried.is_some()));
     trail.gate("schema", limits::schema(rules, culprit, target.revision))?;
+    if let Some(why) = tried {
+        trail.gate("trial", limits::trial(&case, culprit, why))?;
+    }
     trail.gate("enforce", limits::enforce(rules))?;
     match preflight::check(&case, &target, reason == Reason::Critical, facts.probes) {
         Some(Preflight::Wanted(wish)) => return Ok(Walked::NeedsProbe(wish)),
@@ -229,6 +236,11 @@ impl<'a> Case<'a> {
         }
     }
 
+    /// The service's requests by the beginning of a period.
+    pub(super) fn totals(&self) -> &'a Totals {
+        self.totals
+    }
+
     /// A revision's real traffic in Monitoring's history; nothing when that could not be read.
     pub(super) fn real_traffic(&self, revision: &str) -> Vec<Sample> {
         match self.evidence {
@@ -251,8 +263,14 @@ impl<'a> Case<'a> {
 
     /// A revision's samples within the policy's window, or nothing when Monitoring could not be read.
     pub(super) fn window_of(&self, revision: &str) -> Option<Vec<Sample>> {
-        let Evidence::Read(readings) = self.evidence else { return None };
-        Some(evidence::since(readings.of(revision), self.now - text::delta(self.rules.window)))
+        matches!(self.evidence, Evidence::Read(_))
+            .then(|| self.lately(revision, text::delta(self.rules.window)))
+    }
+
+    /// A revision's samples of the last so long.
+    pub(super) fn lately(&self, revision: &str, time: TimeDelta) -> Vec<Sample> {
+        let Evidence::Read(readings) = self.evidence else { return Vec::new() };
+        evidence::since(readings.of(revision), self.now - time)
     }
 
     /// When the incident began; now, when the alert does not say.

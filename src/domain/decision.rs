@@ -71,6 +71,8 @@ pub struct Plan {
     pub to: Vec<Share>,
     /// Percent of the culprit's share that the first step moves; 100 when everything goes at once.
     pub step: u8,
+    /// Whether the first step is a trial: the rest follows only if the target turns out better on the same minutes.
+    pub trial: bool,
 }
 
 impl Plan {
@@ -266,6 +268,7 @@ impl Decision {
                 let why = failing.map_or(String::new(), |gate| format!(": {}", gate.detail));
                 let part = match plan.step {
                     steps::ALL => String::new(),
+                    step if plan.trial => format!(", on trial: {step} % of its traffic first"),
                     step => format!(", {step} % of its traffic first"),
                 };
                 format!("{subject} goes back from {} to {}{part}{why}", plan.culprit.name, plan.target.name)

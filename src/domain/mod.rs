@@ -22,6 +22,8 @@ pub mod decide;
 
 mod gates;
 
+pub mod looks;
+
 pub mod watch;
 
 pub mod pins;

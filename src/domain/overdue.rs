@@ -87,6 +87,7 @@ mod tests {
             phase,
             reason: "confirmed".into(),
             why: None,
+            trial: false,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Rules {
     pub steps: Vec<u8>,
     /// Time between two gradual steps.
     pub step_interval: Duration,
+    /// Percent of the culprit's share that a trial moves; 100: everything moves without one.
+    pub trial_share: u8,
     /// Path to probe on the target before and on the service after the switch.
     pub health_path: Option<String>,
     /// What to do when the rollback did not help.
@@ -119,6 +121,7 @@ impl Default for Rules {
             strategy: Strategy::Immediate,
             steps: vec![10, 50, 100],
             step_interval: Duration::from_secs(4 * MINUTE),
+            trial_share: 50,
             health_path: None,
             not_helped: NotHelped::Hold,
             schema: SchemaRule::Block,

@@ -47,6 +47,8 @@ pub struct Rollback {
     pub target: String,
     /// Percent of the culprit's share that has moved.
     pub step: u8,
+    /// Whether the first step was a trial: it is not known yet whether the culprit is to blame.
+    pub trial: bool,
     /// How far it has come.
     pub phase: Phase,
     /// The decision's reason code.
@@ -138,11 +140,15 @@ impl Record {
         })
     }
 
-    /// The rollback that shows that a revision is not to blame: taking its traffic away did not help, and was undone.
+    /// The rollback that shows that a revision is not to blame: taking its traffic away did not help, and was undone. A
+    /// trial clears it of one failing only, which is over after `trial_holds`.
     #[must_use]
-    pub fn absolved(&self, revision: &str) -> Option<&Rollback> {
+    pub fn absolved(&self, revision: &str, now: DateTime<Utc>, trial_holds: TimeDelta) -> Option<&Rollback> {
         let undone = |phase: &Phase| matches!(phase, Phase::Restoring | Phase::Restored);
-        self.rollbacks.iter().find(|rollback| rollback.culprit == revision && undone(&rollback.phase))
+        let holds = |rollback: &Rollback| !rollback.trial || age(rollback.last_write(), now) < trial_holds;
+        self.rollbacks
+            .iter()
+            .find(|rollback| rollback.culprit == revision && undone(&rollback.phase) && holds(rollback))
     }
 
     /// The record with another entry for a rollback that it has; when there is none, as it is.
@@ -206,6 +212,12 @@ impl Rollback {
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         self.step < steps::ALL && self.awaits_verdict()
+    }
+
+    /// Whether it is still being found out whether the culprit is to blame.
+    #[must_use]
+    pub fn is_on_trial(&self) -> bool {
+        self.trial && self.is_under_way()
     }
 
     /// Percent of all requests that the culprit had.

@@ -24,6 +24,10 @@ pub enum Afterwards {
     Unjudged,
     /// Stopped on its way: the target is no better than the culprit.
     Halted,
+    /// A trial showed that the target is no better: the culprit is cleared, and the previous split is back.
+    Cleared,
+    /// A trial could not tell whether the culprit is to blame: the traffic stays split.
+    Undecided,
     /// Stopped on its way: the policy no longer lets Runback act.
     Forbidden,
     /// Stopped on its way: somebody else has moved the traffic.
@@ -43,9 +47,9 @@ impl Afterwards {
         match self {
             Self::Recovered => Phase::Recovered,
             Self::NotHelped | Self::BackRefused => Phase::NotHelped,
-            Self::Restored => Phase::Restored,
+            Self::Restored | Self::Cleared => Phase::Restored,
             Self::Unjudged => Phase::Unjudged,
-            Self::Halted | Self::Forbidden | Self::StepRefused => Phase::Halted,
+            Self::Halted | Self::Undecided | Self::Forbidden | Self::StepRefused => Phase::Halted,
             Self::Overruled => Phase::Overruled,
             Self::NotArrived => Phase::NotArrived,
         }
@@ -58,7 +62,8 @@ impl Afterwards {
             Self::Recovered => "recovered",
             Self::NotHelped | Self::Restored => "not_helped",
             Self::Unjudged => "unjudged",
-            Self::Halted => "halted",
+            Self::Cleared => "dependency_outage",
+            Self::Halted | Self::Undecided => "halted",
             Self::Forbidden => "observe_mode",
             Self::Overruled => "overruled",
             Self::NotArrived => "not_arrived",
@@ -96,11 +101,13 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
     let (title, story, steps) = match ended {
         Afterwards::Recovered => recovered(verdict),
         Afterwards::NotHelped => not_helped(verdict),
-        Afterwards::Restored => restored(verdict),
+        Afterwards::Restored | Afterwards::Cleared => restored(verdict),
         Afterwards::Unjudged => unjudged(verdict),
-        Afterwards::Halted | Afterwards::Forbidden | Afterwards::Overruled | Afterwards::StepRefused => {
-            stopped(verdict)
-        }
+        Afterwards::Halted
+        | Afterwards::Undecided
+        | Afterwards::Forbidden
+        | Afterwards::Overruled
+        | Afterwards::StepRefused => stopped(verdict),
         Afterwards::BackRefused => kept(verdict),
         Afterwards::NotArrived => lost(verdict),
     };
@@ -166,12 +173,25 @@ fn restored(verdict: &Verdict<'_>) -> Parts {
          not to blame: Runback does not roll it back again.{why}",
         shares(&rollback.from)
     );
+    let story = if verdict.ended == Afterwards::Cleared {
+        format!(
+            "The trial is over: *`{target}` is no better than `{culprit}`* on the same minutes, so this deploy is not to \
+             blame. The traffic is back as it was before ({}).{why}",
+            shares(&rollback.from)
+        )
+    } else {
+        story
+    };
     let pin = if *follows_latest {
         Step::say("The service follows LATEST again: the next deploy is served.")
     } else {
         Step::run(format!("The service is still pinned. {PIN}:"), release(service))
     };
-    ("the rollback did not help and is undone".into(), story, vec![dependencies(), pin])
+    let title = match verdict.ended {
+        Afterwards::Cleared => "not the deploy, the trial is undone",
+        _ => "the rollback did not help and is undone",
+    };
+    (title.into(), story, vec![dependencies(), pin])
 }
 
 fn unjudged(verdict: &Verdict<'_>) -> Parts {
@@ -200,6 +220,16 @@ fn stopped(verdict: &Verdict<'_>) -> Parts {
             format!(
                 "*`{target}` is no better than `{culprit}`*, so Runback stopped. The traffic stays where it is, {} % \
                  of `{culprit}`'s at `{target}`; somebody has to look.\n`{target}`: {}.\n`{culprit}`: {}.",
+                rollback.step,
+                figures(verdict.target),
+                figures(verdict.culprit)
+            ),
+        ),
+        Afterwards::Undecided => (
+            format!("trial undecided at {} %", rollback.step),
+            format!(
+                "The trial does not show whether `{culprit}` is to blame. *The traffic stays split*, {} % of `{culprit}`'s at \
+                 `{target}`; somebody has to decide.\n`{target}`: {}.\n`{culprit}`: {}.",
                 rollback.step,
                 figures(verdict.target),
                 figures(verdict.culprit)

@@ -51,6 +51,12 @@ pub(super) fn after_switch(
             "Runback looks again five minutes after the switch and says here whether it helped.".to_owned()
         }
         Ahead::Nothing => format!("Check that the errors stop once `{target}` serves."),
+        Ahead::Trial { wait } => format!(
+            "`{culprit}` served well before it began to fail, so something else may be to blame. In {} Runback compares both on the \
+             same minutes: if `{target}` is better, the rest follows; if it fails as well, the traffic goes back as it was. If you \
+             move the traffic yourself, it stops and leaves it to you.",
+            text::duration(wait)
+        ),
         Ahead::Step { percent, wait } => format!(
             "{} after this step Runback goes on to {percent} %, unless `{target}` turns out no better than `{culprit}`; all of it at \
              once if `{culprit}` becomes critical. If you move the traffic yourself, it stops and leaves it to you.",

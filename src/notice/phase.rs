@@ -37,6 +37,13 @@ pub fn standing(service: &ServiceName, rollback: &Rollback) -> Option<Message> {
             "not_helped",
             format!("*`{to}` is no better than `{from}`.* The previous split is written again."),
         ),
+        Phase::Restored if rollback.trial && *step < steps::ALL => (
+            "not the deploy, the trial is undone".into(),
+            "dependency_outage",
+            format!(
+                "*`{to}` is no better than `{from}`* on the same minutes. The traffic is back as it was before."
+            ),
+        ),
         Phase::Restored => (
             "the rollback did not help and is undone".into(),
             "not_helped",

@@ -78,6 +78,7 @@ fn plan() -> Plan {
         from: vec![share("k-back-00042-abc", 100)],
         to: vec![share("k-back-00041-xyz", 100)],
         step: 100,
+        trial: false,
     }
 }
 
@@ -319,6 +320,7 @@ fn a_resumed_rollback_is_told_from_the_record() {
         latest: 0,
         slow: false,
         slower_than: None,
+        trial: false,
         why: None,
         culprit: "k-back-00042-abc".into(),
         from: vec![share("k-back-00040-def", 90), share("k-back-00042-abc", 10)],
@@ -614,6 +616,7 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
         phase: Phase::Switching,
         reason: "confirmed".into(),
         why: None,
+        trial: false,
     };
     let told = |ended, target, culprit| {
         let (service, rollback) = (&service(), &rollback);
@@ -690,6 +693,7 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
                 phase: ended.phase(),
                 reason: "confirmed".into(),
                 why: Some(long.clone()),
+                trial: false,
             };
             let (service, rollback) = (&service(), &rollback);
             let (target, culprit, trouble, now) = (Some(judged), Some(judged), Some(long.as_str()), at(6));

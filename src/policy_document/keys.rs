@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::policy::{Mode, NotHelped, Rules, SchemaRule, Strategy};
 use crate::domain::service::ServiceName;
+use crate::domain::steps::ALL;
 
 use super::value::Value;
 
@@ -11,7 +12,7 @@ use super::value::Value;
 pub(super) const NAMES: [&str; 3] = ["project", "region", "service"];
 
 /// The keys that `[defaults]` and `[[service]]` share, as listed in messages.
-pub(super) const RULES: [&str; 18] = [
+pub(super) const RULES: [&str; 19] = [
     "mode",
     "warning",
     "rollback",
@@ -27,6 +28,7 @@ pub(super) const RULES: [&str; 18] = [
     "strategy",
     "steps",
     "step_interval",
+    "trial_share",
     "health_path",
     "not_helped",
     "schema",
@@ -83,6 +85,7 @@ pub(super) fn set(rules: &mut Rules, key: &str, value: &Value) -> Result<(), Pro
             let allowed = "a duration above zero and up to 24h, such as \"30m\"";
             rules.cooldown = duration(value, allowed, |cooldown| !cooldown.is_zero() && cooldown <= DAY)?;
         }
+        "trial_share" => rules.trial_share = u8::try_from(whole(value, 1, 100)?).unwrap_or(ALL),
         "max_rollbacks_per_day" => rules.max_rollbacks_per_day = whole(value, 1, 10)?,
         "strategy" => {
             let words = [("immediate", Strategy::Immediate), ("gradual", Strategy::Gradual)];

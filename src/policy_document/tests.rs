@@ -64,6 +64,7 @@ fn every_key_can_be_set() {
             strategy = "gradual"
             steps = [5, 100]
             step_interval = "6m"
+            trial_share = 20
             health_path = "/health?deep=z"
             not_helped = "restore"
             schema = "allow"
@@ -88,6 +89,7 @@ fn every_key_can_be_set() {
         strategy: Strategy::Gradual,
         steps: vec![5, 100],
         step_interval: Duration::from_secs(360),
+        trial_share: 20,
         health_path: Some("/health?deep=z".to_owned()),
         not_helped: NotHelped::Restore,
         schema: SchemaRule::Allow,

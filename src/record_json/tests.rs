@@ -25,6 +25,7 @@ fn rollback() -> Rollback {
         phase: Phase::Switching,
         reason: "confirmed".to_owned(),
         why: None,
+        trial: false,
     }
 }
 

@@ -167,6 +167,7 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
         slower_than: case.alert.condition.slower_than,
         target: plan.target.name.clone(),
         step: plan.step,
+        trial: plan.trial,
         phase: Phase::Switching,
         reason: decision.reason.code().to_owned(),
         why: failing.map(|gate| gate.detail.clone()),

@@ -116,6 +116,12 @@ impl Runback {
             let Err(why) = self.plan_step(case, &course, known, deadline).await else {
                 return Followed::Done(known);
             };
+            if rollback.trial {
+                tracing::error!(%why, rollback = rollback.id, "the trial's end cannot be planned; people decide");
+                let (ended, thread) = (Afterwards::Undecided, course.thread.as_deref());
+                let told = self.report(document, rollback, ended, (None, None), thread, case.received).await;
+                return told.map_or_else(Followed::Again, |_| Followed::Done(true));
+            }
             // Nobody would come back for the next step, and a rollback that stays half-way helps nobody.
             tracing::error!(%why, rollback = rollback.id, "the next step cannot be planned; moving all traffic now");
             let why = format!("All of it at once, because the task queue refuses the next step ({why})");
@@ -269,6 +275,7 @@ impl Runback {
         match (&self.tasks, rollback.step) {
             (None, _) => Ahead::Nothing,
             (Some(_), steps::ALL) => Ahead::Check,
+            (Some(_), _) if rollback.trial => Ahead::Trial { wait: rules.step_interval },
             (Some(_), step) => {
                 Ahead::Step { percent: steps::next(rules, rollback.share(), step), wait: rules.step_interval }
             }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
-use super::follow_up::{DEADLINE, ONCE_MORE, Task};
+use super::follow_up::Task;
 use super::{Case, Ending, Runback};
 use crate::clients::slack::{Posted, SlackError};
-use crate::domain::alert::Signal;
 use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Outcome, Reason};
+use crate::domain::looks;
 use crate::domain::service::ServiceName;
 use crate::domain::watch;
 use crate::notice::{self, Ahead, Arrival, Notice};
@@ -37,14 +37,14 @@ impl Runback {
     ) -> Ending {
         let deadline = case.received.deadline();
         let mut decision = decision;
-        if case.round == Round::First {
-            self.plan_second_look(case, &mut decision).await;
-        }
+        self.plan_later_look(case, &mut decision).await;
+        // Nobody looks again: what is still open is people's.
+        let left_open = case.looks >= looks::MOST && decision.reason == Reason::Inconclusive;
         // Whoever was warned is told that nothing follows, too.
         let wanted = match case.watch {
             Some(told) => watch::is_news(&decision, told),
             None if decision.reason == Reason::AlreadyHandled => false,
-            None => decision.outcome == Outcome::Notify || case.round == Round::Deadline,
+            None => decision.outcome == Outcome::Notify || case.round == Round::Deadline || left_open,
         };
         if decision.outcome == Outcome::Wait {
             if case.round != Round::First {
@@ -102,24 +102,28 @@ impl Runback {
         Ending::Decided(Box::new(Decision::stopped(incident, name, reason, "permission", why)))
     }
 
-    /// A warning is judged again when its deadline comes, and what nothing could be told of is judged once more; the
-    /// decision says so.
-    async fn plan_second_look(&self, case: &Case<'_>, decision: &mut Decision) {
-        let in_requests = matches!(case.alert.signal, Signal::Errors | Signal::Latency);
-        let (kind, wait, words) = match decision.reason {
-            Reason::Warning => ("warning", DEADLINE, "; judged again in 30 min, then rolled back or not"),
-            Reason::Inconclusive if in_requests => ("again", ONCE_MORE, "; judged once more in 5 min"),
-            _ => return,
-        };
+    /// An alert that shows no failure yet is judged again while its incident may still be open, and a warning when its
+    /// deadline comes; the decision says so.
+    async fn plan_later_look(&self, case: &Case<'_>, decision: &mut Decision) {
+        if decision.outcome == Outcome::Wait || case.round == Round::Deadline {
+            return;
+        }
+        let Some(again) = looks::again(case.alert.signal, decision.reason, case.looks) else { return };
         let (Some(tasks), Some(name)) = (&self.tasks, &decision.service) else { return };
+        let kind = match case.looks {
+            _ if again.deadline => "warning".to_owned(),
+            0 => "again".to_owned(),
+            looks => format!("again-{}", looks + 1),
+        };
         let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let ServiceName { project, region, service } = name;
         let id = format!("{kind}-{project}-{region}-{service}-{}", decision.incident);
         let id: String = id.chars().map(word).take(500).collect();
-        let body = Task::judge(name, case.alert, decision.reason == Reason::Warning).body();
-        match tasks.create(&id, &body, case.received.time() + wait, case.received.deadline()).await {
-            Ok(()) => decision.add(words),
-            Err(error) => tracing::error!(%error, "a second judgement cannot be planned"),
+        let body = Task::judge(name, case.alert, case.looks + 1, again.deadline).body();
+        match tasks.create(&id, &body, case.received.time() + again.wait, case.received.deadline()).await {
+            Ok(()) if again.deadline => decision.add("; judged again in 30 min, then rolled back or not"),
+            Ok(()) => decision.add("; judged again in 5 min"),
+            Err(error) => tracing::error!(%error, "a later judgement cannot be planned"),
         }
     }
 

@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use noise::Noise;
-use runback::domain::decision::{Decision, Outcome};
+use runback::domain::decision::{Decision, Outcome, Plan};
 use runback::snapshot::Snapshot;
 use situation::{Expect, Family, Situation};
 
@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         worlds::report(each, std::env::args().any(|argument| argument == "--tune"));
         return ExitCode::SUCCESS;
     }
+    // While a rule is being written: each situation once, as it is told.
+    let draws = if std::env::args().any(|argument| argument == "--told") { 0 } else { DRAWS };
     let families = families();
     let mut told = Score::default();
     let mut drawn = Score::default();
@@ -60,7 +62,7 @@ fn main() -> ExitCode {
                 wrong.push(complaint(situation, &decision, "as it is told"));
             }
             let mut missed = Vec::new();
-            for seed in 1..=DRAWS {
+            for seed in 1..=draws {
                 let decision = judged(situation, &Noise::seeded(seed));
                 if !drawn.count(&situation.expect, &decision) {
                     missed.push((seed, decision));
@@ -74,6 +76,10 @@ fn main() -> ExitCode {
     }
     println!("\n{:<28} {told}", "as told");
     println!("{:<28} {drawn}", format!("{DRAWS} draws of each"));
+    if draws == 0 {
+        wrong.iter().for_each(|complaint| println!("\n{complaint}"));
+        return ExitCode::SUCCESS;
+    }
     println!("\nGenerated incidents with known causes");
     let generated = worlds::report(worlds::EACH, false);
     for complaint in &wrong {
@@ -110,9 +116,12 @@ fn families() -> Vec<Family> {
     files.iter().map(read).collect()
 }
 
-/// The decision, by way of the file that `runback judge` would read.
+/// The decision; as it is told, by way of the file that `runback judge` would read.
 fn judged(situation: &Situation, noise: &Noise) -> Decision {
     let snapshot = situation.snapshot(noise);
+    if noise.is_drawn() {
+        return snapshot.decide(&situation.policy()).unwrap();
+    }
     let read = Snapshot::parse(snapshot.to_json().as_bytes()).unwrap();
     assert!(read == snapshot, "{}: the file says something else", situation.name);
     read.decide(&situation.policy()).unwrap()
@@ -124,7 +133,8 @@ fn mark(right: bool) -> char {
 
 fn summary(decision: &Decision) -> String {
     let target = decision.plan.as_ref().filter(|_| decision.outcome == Outcome::Rollback);
-    let target = target.map_or_else(String::new, |plan| format!(" to {}", plan.target.name));
+    let how = |plan: &Plan| if plan.trial { " on trial" } else { "" };
+    let target = target.map_or_else(String::new, |plan| format!(" to {}{}", plan.target.name, how(plan)));
     format!("{} {}{target}", decision.outcome.word(), decision.reason)
 }
 
@@ -171,7 +181,8 @@ impl Expect {
         let Some(plan) = &decision.plan else { return false };
         let to: BTreeMap<_, _> =
             plan.to.iter().map(|share| (share.revision.clone(), share.percent)).collect();
-        self.target.as_ref().is_none_or(|target| *target == plan.target.name)
+        self.trial == plan.trial
+            && self.target.as_ref().is_none_or(|target| *target == plan.target.name)
             && self.to.as_ref().is_none_or(|wanted| *wanted == to)
     }
 }

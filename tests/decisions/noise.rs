@@ -16,6 +16,11 @@ impl Noise {
         Self(Some(Cell::new(seed)))
     }
 
+    /// Whether chance has a hand in it.
+    pub fn is_drawn(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The running numbers of the requests between two moments (seconds since a revision began to serve).
     pub fn requests(&self, rate: f64, (from, to): (i64, i64)) -> (u64, u64) {
         let first = whole(from as f64 * rate);

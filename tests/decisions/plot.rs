@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta};
-use runback::domain::evidence::{Sample, Verdict, judge, judge_runs};
+use runback::domain::evidence::{Sample, Verdict, judge, judge_newest};
 use runback::domain::policy::Rules;
 
 const WIDTH: f64 = 860.0;
@@ -30,7 +30,7 @@ fn verdict(requests: u64, bad: u64) -> Verdict {
             Sample { start, end: start + TimeDelta::minutes(1), requests: requests.max(bad), bad }
         })
         .collect();
-    judge_runs(&samples, judge(&samples, rules.rollback, rules.min_requests), rules.min_requests).verdict
+    judge_newest(&samples, judge(&samples, rules.rollback, rules.min_requests), rules.min_requests).verdict
 }
 
 /// The least number of failures that convicts, and the greatest that acquits.

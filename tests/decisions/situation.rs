@@ -80,6 +80,9 @@ pub struct Expect {
     pub target: Option<String>,
     /// The split afterwards, where it is more than that.
     pub to: Option<BTreeMap<String, u8>>,
+    /// Whether the first step is a trial.
+    #[serde(default)]
+    pub trial: bool,
 }
 
 #[derive(Deserialize)]

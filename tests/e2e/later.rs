@@ -1,11 +1,11 @@
 //! What else happens later: incidents close, warnings have a deadline.
 
 use crate::alert::Alert;
-use crate::harness::{Launch, assert_nothing_is_touched};
+use crate::harness::{Launch, assert_nothing_is_touched, split};
 use crate::simulator::{NOW, Revision, Served, Service, Simulator, days, hours, minutes};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
-    assert_rolled_back, delivered, k_back, moves, under_policy,
+    assert_rolled_back, delivered, k_back, later, moves, under_policy,
 };
 use serde_json::json;
 
@@ -151,12 +151,14 @@ async fn an_alert_that_comes_too_early_to_tell_is_judged_once_more() {
     simulator.advance(minutes(5));
     runback.restart().await;
     runback.deliver_due_tasks().await;
-    assert_rolled_back(&simulator);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]), "it served well before: a trial");
+    later(&simulator, &runback, minutes(4)).await;
+    assert_eq!((simulator.traffic(SERVICE), moves(&simulator)), (split([(GOOD, 100)]), 2));
     runback.finish().await;
 }
 
 #[tokio::test]
-async fn a_spike_is_judged_twice_and_then_left_alone() {
+async fn a_spike_is_looked_at_until_it_is_over_and_then_left_alone() {
     let culprit = Revision::named(BAD)
         .age(minutes(60))
         .served(minutes(60)..minutes(4))
@@ -167,8 +169,9 @@ async fn a_spike_is_judged_twice_and_then_left_alone() {
         .revision(Revision::named(GOOD).age(days(3)).served(days(3)..minutes(60)));
     let (simulator, runback, alert) = a_world_with(service).await;
     runback.deliver(&alert).await.is(200, "ignore", "inconclusive");
-    simulator.advance(minutes(5));
-    runback.deliver_due_tasks().await;
+    later(&simulator, &runback, minutes(5)).await;
+    assert_eq!((simulator.slack().len(), simulator.tasks().len(), moves(&simulator)), (0, 1, 0));
+    later(&simulator, &runback, minutes(5)).await;
     assert_eq!((simulator.slack().len(), simulator.tasks().len(), moves(&simulator)), (0, 0, 0));
     runback.finish().await;
 }

@@ -7,6 +7,7 @@ mod situation;
 mod rollback;
 
 mod target;
+mod trial;
 
 mod preflight;
 

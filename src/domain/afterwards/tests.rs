@@ -52,6 +52,7 @@ fn moved_all() -> Scene {
             phase: Phase::Switching,
             reason: "confirmed".into(),
             why: None,
+            trial: false,
         },
         spec: vec![(GOOD, 100)],
         status: vec![(GOOD, 100)],

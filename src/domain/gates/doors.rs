@@ -145,6 +145,10 @@ pub(in crate::domain) fn under_way<'a>(
 pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
     let Rollback { culprit, target, step, .. } = rollback;
     let detail = format!("{culprit} is being rolled back to {target}, {step} % of its traffic so far");
+    if rollback.is_on_trial() {
+        let detail = format!("{detail}, on trial: the rest follows only if {target} turns out better");
+        return Halt::ignore(Reason::AlreadyHandled, detail);
+    }
     if let Evidence::Read(readings) = case.evidence
         && is_futile(readings, rollback, case.rules)
     {

@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use crate::domain::alert::{PolicyWish, Signal};
 use crate::domain::decide::{Case, Halt, Passage, Round};
 use crate::domain::decision::{Outcome, Reason};
-use crate::domain::evidence::{self, Axis, Evidence, Judgement, Run, Sample, Verdict};
+use crate::domain::evidence::{self, Axis, Evidence, Judgement, Newest, Sample, Verdict};
 use crate::domain::policy::Rules;
 use crate::domain::service::Revision;
 use crate::domain::text;
@@ -19,6 +19,12 @@ const TRUSTED_FOR: TimeDelta = TimeDelta::minutes(10);
 
 /// A later judgement waits this long for Monitoring, then people decide.
 const WAITS_FOR_MONITORING: TimeDelta = TimeDelta::minutes(10);
+
+/// Where there is little traffic, the newest requests of so long a time are judged.
+const LAST_HOUR: TimeDelta = TimeDelta::hours(1);
+
+/// Requests contradict a check that says they fail when they are proven to do so at less than this part of the limit.
+const WELL: f64 = 0.1;
 
 /// The axis on which an alert is judged.
 #[must_use]
@@ -40,7 +46,17 @@ pub fn threshold(rules: &Rules, axis: Axis) -> f64 {
 
 /// A revision's requests in the window against the policy; nothing when Monitoring could not be read.
 pub(in crate::domain) fn judge_revision(case: &Case<'_>, revision: &str) -> Option<Judgement> {
-    Some(judge_requests(case.rules, axis(case.alert.signal), &case.window_of(revision)?))
+    judge_below(case, revision, threshold(case.rules, axis(case.alert.signal)))
+}
+
+/// The same against another share of bad ones. Where the window has few requests, the last hour's newest ones count.
+fn judge_below(case: &Case<'_>, revision: &str, bar: f64) -> Option<Judgement> {
+    let judgement = judge_against(case, &case.window_of(revision)?, bar);
+    if axis(case.alert.signal) != Axis::Errors || judgement.verdict == Verdict::Confirmed {
+        return Some(judgement);
+    }
+    let hour = case.lately(revision, LAST_HOUR);
+    Some(evidence::judge_newest(&hour, judgement, case.rules.min_requests))
 }
 
 /// Requests on the alert's axis against another limit than the policy's.
@@ -54,14 +70,14 @@ pub fn judge_requests(rules: &Rules, axis: Axis, samples: &[Sample]) -> Judgemen
     judge_on(rules, axis, samples, threshold(rules, axis))
 }
 
-/// Requests against a share of bad ones. A run of failures counts on the error axis alone: with little traffic every request may be slow because it starts an
-/// instance.
+/// Requests against a share of bad ones. A few newest ones count on the error axis alone: with little traffic every
+/// request may be slow because it starts an instance.
 #[must_use]
 pub fn judge_on(rules: &Rules, axis: Axis, samples: &[Sample], bar: f64) -> Judgement {
     let min_requests = rules.min_requests;
     let judgement = evidence::judge(samples, bar, min_requests);
     match axis {
-        Axis::Errors => evidence::judge_runs(samples, judgement, min_requests),
+        Axis::Errors => evidence::judge_newest(samples, judgement, min_requests),
         Axis::Slowness => judgement,
     }
 }
@@ -101,7 +117,8 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
         Evidence::Read(_) => {
             let axis = axis(case.alert.signal);
             let window = case.window_of(&culprit.name).unwrap_or_default();
-            let judgement = judge_requests(case.rules, axis, &window);
+            let judgement = judge_below(case, &culprit.name, threshold(case.rules, axis))
+                .unwrap_or_else(|| judge_requests(case.rules, axis, &window));
             let mut figures = sentence(case.rules, axis, &judgement, text::delta(case.rules.window));
             if axis == Axis::Slowness && case.alert.condition.slower_than.is_some() {
                 figures += &format!("; the {} are the alert's own limit", text::time(case.rules.slow));
@@ -115,14 +132,23 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                 return Ok((if critical { Reason::Critical } else { Reason::Confirmed }, figures));
             }
             if case.alert.signal == Signal::SlowBurn
-                && let Some(worse) = worse_than_the_target(case, culprit, &window, &judgement)
+                && let Some(worse) = worse_than_the_target(case, culprit, &window)
             {
                 return Ok((Reason::Confirmed, format!("{figures}; {worse}")));
             }
+            let well =
+                case.alert.is_contradicted_by_requests() && judgement.upper <= judgement.threshold * WELL;
             match wish {
+                Some(wish) if well && wish != PolicyWish::Always => Err(Halt::notify(
+                    Reason::ExplainOnly,
+                    format!(
+                        "the check and the requests contradict each other, so its alert policy's word does not count (runback = always would): {figures}"
+                    ),
+                )),
                 Some(wish) if !shows_in_requests => {
                     let (word, reason) = match wish {
                         PolicyWish::Critical => ("critical", Reason::Critical),
+                        PolicyWish::Always => ("always", Reason::Confirmed),
                         PolicyWish::Rollback | PolicyWish::Notify => ("rollback", Reason::Confirmed),
                     };
                     Ok((
@@ -177,21 +203,20 @@ fn not_yet(case: &Case<'_>, window: &[Sample], judgement: &Judgement) -> Option<
 }
 
 /// A slow burn: few errors, but significantly more than the target ever had, in most minutes.
-fn worse_than_the_target(
-    case: &Case<'_>,
-    culprit: &Revision,
-    window: &[Sample],
-    judgement: &Judgement,
-) -> Option<String> {
+fn worse_than_the_target(case: &Case<'_>, culprit: &Revision, window: &[Sample]) -> Option<String> {
     let (target, _) = super::target::choose(case, culprit, &[]).ok()?;
     let since = case.now - text::delta(case.rules.history);
     let past = evidence::total(&evidence::since(&case.real_traffic(&target.revision.name), since));
     let usual = evidence::ratio(past.1, past.0);
-    let minutes = window.iter().filter(|sample| sample.requests > 0).count();
-    let worse = window.iter().filter(|sample| evidence::ratio(sample.bad, sample.requests) > usual).count();
-    let convicts = target.proven
-        && evidence::burns((judgement.bad, judgement.requests), (past.1, past.0), case.rules.min_requests)
-        && worse * 2 > minutes;
+    let votes = evidence::votes(window);
+    let minutes = votes.len();
+    let worse = votes.iter().filter(|sample| evidence::ratio(sample.bad, sample.requests) > usual).count();
+    let burns = |samples: &[Sample]| {
+        let (requests, bad) = evidence::total(samples);
+        evidence::burns((bad, requests), (past.1, past.0), case.rules.min_requests)
+    };
+    // Half of all minutes lie above a mean; a burn has to be there without its hottest ones as well.
+    let convicts = target.proven && burns(window) && burns(&evidence::cooler(window)) && worse * 2 > minutes;
     convicts.then(|| {
         format!(
             "significantly more than the {} of {} (1 %, one-sided), in {worse} of {minutes} minutes",
@@ -265,10 +290,15 @@ pub(in crate::domain) fn sentence(
         text::percent(ratio)
     );
     let limit = text::percent(threshold);
-    if let Some(Run { bad, periods }) = judgement.run {
+    if let Some(Newest { requests, bad, periods }) = judgement.newest {
+        let which = if bad == requests {
+            format!("all of the last {bad}")
+        } else {
+            format!("{bad} of the last {requests}")
+        };
         return format!(
-            "{figures}; all of the last {bad}, over {periods} minutes: at least {} with 95 % confidence; limit {limit}",
-            text::percent(evidence::wilson(bad, bad).0)
+            "{figures}; {which}, over {periods} minutes: at least {} with 95 % confidence; limit {limit}",
+            text::percent(evidence::wilson(bad, requests).0)
         );
     }
     match judgement.verdict {

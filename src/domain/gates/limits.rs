@@ -4,9 +4,11 @@ use chrono::TimeDelta;
 
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::Reason;
+use crate::domain::evidence;
 use crate::domain::policy::{Mode, Rules, SchemaRule};
 use crate::domain::record::age;
 use crate::domain::service::Revision;
+use crate::domain::steps;
 use crate::domain::text;
 
 /// Cooldown and daily budget, by our record.
@@ -41,6 +43,23 @@ pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
         return Err(Halt::notify(Reason::BudgetExhausted, detail + " are used up"));
     }
     Ok(((), detail))
+}
+
+/// Timing does not show whether the deploy is to blame, so a part of its traffic is moved first and both revisions are
+/// judged on the same minutes. Nobody would come back for that without a queue, and few requests decide nothing.
+pub(in crate::domain) fn trial(case: &Case<'_>, culprit: &Revision, why: String) -> Passage<()> {
+    let window = case.window_of(&culprit.name).unwrap_or_default();
+    let refused = if !case.comes_back {
+        "that takes a task queue"
+    } else if evidence::total(&window).0 < case.rules.min_requests {
+        "there are too few requests for that"
+    } else if case.rules.trial_share >= steps::ALL {
+        return Ok(((), format!("{why}; the policy wants no trial")));
+    } else {
+        return Ok(((), format!("{why}; a trial of {} % shows who is to blame", case.rules.trial_share)));
+    };
+    let detail = format!("{why}; a trial would show whether the deploy is to blame, but {refused}");
+    Err(Halt::notify(Reason::NotDeployRelated, detail))
 }
 
 pub(in crate::domain) fn schema(rules: &Rules, culprit: &Revision, target: &Revision) -> Passage<()> {

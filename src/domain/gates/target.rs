@@ -50,8 +50,9 @@ pub(in crate::domain) fn choose<'a>(
     let mut refused = Vec::new();
     let mut candidates = Vec::new();
     let mut history = false;
+    let bar = tolerated(case, culprit);
     for revision in case.revisions.iter().filter(|revision| revision.created_at < culprit.created_at) {
-        let past = past(case, revision);
+        let past = past(case, revision, bar);
         history |= !matches!(past, Past::Unknown);
         let probed = unhealthy.contains(&revision.name.as_str()).then_some("fails its probes");
         match ineligible(case, culprit, revision).or(probed) {
@@ -70,11 +71,12 @@ pub(in crate::domain) fn choose<'a>(
         .collect();
     // Of two that served side by side until the same minutes, chance would decide: the newer one is taken.
     let latest = proven.iter().map(|(_, last, ..)| *last).max();
-    let order = |revision: &Revision, last: DateTime<Utc>| {
-        (serves(revision), latest.is_some_and(|latest| last > latest - SAME_TIME), revision.created_at)
+    let order = |revision: &Revision, last: DateTime<Utc>, ratio: f64| {
+        let below = ratio <= case.limit();
+        (below, serves(revision), latest.is_some_and(|latest| last > latest - SAME_TIME), revision.created_at)
     };
     if let Some((revision, _, requests, ratio)) =
-        proven.into_iter().max_by_key(|(revision, last, ..)| order(revision, *last))
+        proven.into_iter().max_by_key(|(revision, last, _, ratio)| order(revision, *last, *ratio))
     {
         let history = text::duration(case.rules.history);
         let detail = format!(
@@ -132,11 +134,19 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
     }
 }
 
-fn past(case: &Case<'_>, revision: &Revision) -> Past {
+/// The share of bad requests that a target may have had: the limit, or a third of what the culprit has now. Who fails at
+/// 64 % is better off with one that has always had 6 %.
+fn tolerated(case: &Case<'_>, culprit: &Revision) -> f64 {
+    let (requests, bad) = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
+    let third = if requests < case.rules.min_requests { 0.0 } else { evidence::ratio(bad, requests) / 3.0 };
+    case.limit().max(third)
+}
+
+fn past(case: &Case<'_>, revision: &Revision, bar: f64) -> Past {
     let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
     let since = case.now - text::delta(case.rules.history);
     let samples = &evidence::since(&case.real_traffic(&revision.name), since);
-    let healthy = stayed_healthy(samples, case.limit(), case.rules.min_requests);
+    let healthy = stayed_healthy(samples, bar, case.rules.min_requests);
     match (
         healthy,
         free_of_errors(case, readings, revision, since),
@@ -194,6 +204,7 @@ pub(in crate::domain) fn plan(
     culprit: &Revision,
     target: &Target<'_>,
     reason: Reason,
+    tried: bool,
 ) -> Plan {
     let share = |(revision, percent): (String, u8)| Share { revision, percent };
     let given = |split: &Split| split.get(&culprit.name).copied().unwrap_or_default();
@@ -203,10 +214,36 @@ pub(in crate::domain) fn plan(
     let from: Vec<Share> = split.into_iter().map(share).collect();
     let at_once = reason == Reason::Critical || !case.comes_back;
     let share = steps::share_of(&from, &culprit.name);
-    let step = if at_once { steps::ALL } else { steps::next(case.rules, share, 0) };
+    let whole = steps::moved(share, case.rules.trial_share) >= share;
+    let trial = tried && !whole && case.comes_back;
+    let step = match (trial, at_once) {
+        // A gradual rollback's first step may be smaller than a trial, but shows no more.
+        (true, _) => case.rules.trial_share,
+        (false, true) => steps::ALL,
+        (false, false) => steps::next(case.rules, share, 0),
+    };
     let mut to = steps::split(&from, &culprit.name, &target.revision.name, step);
     to.sort_by(|a, b| a.revision.cmp(&b.revision));
-    Plan { culprit: culprit.clone(), target: target.revision.clone(), proven: target.proven, from, to, step }
+    Plan {
+        culprit: culprit.clone(),
+        target: target.revision.clone(),
+        proven: target.proven,
+        from,
+        to,
+        step,
+        trial,
+    }
+}
+
+/// Whether the target serves beside the culprit already and is better on the same minutes: a trial that is made.
+pub(in crate::domain) fn is_proven_better(case: &Case<'_>, culprit: &Revision, target: &Target<'_>) -> bool {
+    let counts = |revision: &Revision| {
+        let (requests, bad) = evidence::total(&case.window_of(&revision.name).unwrap_or_default());
+        (bad, requests)
+    };
+    let (culprits, targets) = (counts(culprit), counts(target.revision));
+    let serves = case.service.split().contains_key(&target.revision.name);
+    serves && targets.1 >= case.rules.min_requests && evidence::burns(culprits, targets, evidence::MIN_BAD)
 }
 
 fn shortened(items: &[String]) -> String {

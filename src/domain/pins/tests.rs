@@ -42,6 +42,7 @@ fn rollback() -> Rollback {
         phase: Phase::Told,
         reason: "confirmed".into(),
         why: None,
+        trial: false,
     }
 }
 

@@ -4,6 +4,10 @@ use super::*;
 use crate::domain::service::Destination;
 use crate::domain::service::{ServiceName, TrafficTarget};
 
+fn at(hours: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::hours(hours)
+}
+
 fn share(revision: &str, percent: u8) -> Share {
     Share { revision: revision.into(), percent }
 }
@@ -26,6 +30,7 @@ fn rollback(number: i64, culprit: &str) -> Rollback {
         phase: Phase::Switching,
         reason: "confirmed".into(),
         why: None,
+        trial: false,
     }
 }
 
@@ -188,11 +193,11 @@ fn on_the_way_and_on_the_way_back_every_share_counts() {
 fn taking_the_blame_off_a_culprit_lifts_its_quarantine() {
     let before = record(3);
     let undone = Rollback { phase: Phase::Restoring, ..before.rollbacks[0].clone() };
-    assert_eq!(before.absolved("bad-2"), None);
+    assert_eq!(before.absolved("bad-2", at(9), TimeDelta::hours(1)), None);
     let after = before.with_changed(&undone);
     assert_eq!(quarantined(&after), ["bad-1", "bad-0"]);
-    assert_eq!(after.absolved("bad-2"), Some(&undone));
-    assert_eq!(after.absolved("bad-1"), None);
+    assert_eq!(after.absolved("bad-2", at(9), TimeDelta::hours(1)), Some(&undone));
+    assert_eq!(after.absolved("bad-1", at(9), TimeDelta::hours(1)), None);
     let told = Rollback { phase: Phase::Told, ..before.rollbacks[0].clone() };
     assert_eq!(quarantined(&before.with_changed(&told)), ["bad-2", "bad-1", "bad-0"]);
     assert_eq!(before.with_changed(&rollback(9, "unknown")), before, "one that the record has lost");

@@ -320,6 +320,7 @@ fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<
         phase: crate::domain::record::Phase::Restoring,
         reason: "confirmed".into(),
         why: None,
+        trial: false,
     };
     words(&restored(&service, &rollback))
 }

@@ -60,6 +60,7 @@ fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
         phase: Phase::Told,
         reason: "confirmed".into(),
         why: None,
+        trial: false,
     };
     Ok(Record { rollbacks: vec![rollback], ..Record::default() })
 }

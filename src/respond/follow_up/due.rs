@@ -334,7 +334,9 @@ impl Runback {
         let ended = match found.finding {
             Finding::Interrupted => Afterwards::Overruled,
             Finding::NotArrived => Afterwards::NotArrived,
+            Finding::Arrived if rollback.trial => Afterwards::Cleared,
             Finding::Arrived => Afterwards::Restored,
+            Finding::Undecided => Afterwards::Undecided,
             Finding::Forbidden => Afterwards::Forbidden,
             Finding::Worse => Afterwards::Halted,
             Finding::Healthy => Afterwards::Recovered,
@@ -356,13 +358,18 @@ pub(in crate::respond) fn refused(mut document: ServiceDocument, why: String) ->
 fn why_step(found: &Found, rollback: &Rollback, step: u8) -> Option<String> {
     let Rollback { culprit, target, .. } = rollback;
     match found.finding {
-        Finding::Critical => Some(format!(
+        Finding::Critical if !rollback.trial => Some(format!(
             "All of it at once, because {culprit} has become critical: {}",
             figures(found.culprit)
         )),
         Finding::Blind => {
             Some(format!("{step} % without a look at {target}: Cloud Monitoring cannot be read"))
         }
+        _ if rollback.trial => Some(format!(
+            "The trial shows that {culprit} is to blame. On the same minutes, {culprit}: {}; {target}: {}",
+            figures(found.culprit),
+            figures(found.target)
+        )),
         _ if step >= steps::ALL => Some(format!("Before that, at {target}: {}", figures(found.target))),
         _ => None,
     }

@@ -7,11 +7,10 @@ mod due;
 mod task;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::{Case, Ending, Received, Runback, TELL};
 use crate::answer;
-use crate::domain::alert::{Alert, Condition, IncidentState, Signal};
+use crate::domain::alert::{Alert, Condition, IncidentState};
 use crate::domain::decide::Round;
 use crate::domain::decision::Reason;
 use crate::domain::evidence::Axis;
@@ -23,13 +22,6 @@ use crate::domain::steps;
 pub(super) use due::refused;
 use task::What;
 pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
-
-/// An alert that nothing could be told of is judged once more after this long: Monitoring sends it only once, and what
-/// has failed for four of ten minutes when it comes may have failed for nine by then.
-pub(super) const ONCE_MORE: Duration = Duration::from_secs(5 * 60);
-
-/// A warning is judged again after this long (the users' handbook: to be decided within 30 minutes).
-pub(super) const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 impl Runback {
     /// Does what is due, or nothing. The text says what was done.
@@ -59,10 +51,8 @@ impl Runback {
             self.look_after_pin(&name, task.thread.as_deref(), received).await;
             return Ok(done);
         }
-        let (incident, revision, (slowness, slower_than), deadline, watched) = match &task.what {
-            What::Judge { incident, revision, slowness, slower_than_ms, deadline, watched } => {
-                (incident, revision, (slowness, slower_than_ms), deadline, watched)
-            }
+        let judge = match &task.what {
+            What::Judge(judge) => judge,
             What::Deploy(look) => return self.look_at(&name, look, received).await,
             What::Settle(settle) => return self.settle(&name, settle, received).await,
             What::Pin(pin) => {
@@ -76,16 +66,11 @@ impl Runback {
                 return Ok("nothing: the task is about no alert".into());
             }
         };
-        let signal = match (slowness, watched) {
-            (true, _) => Signal::Latency,
-            (false, true) => Signal::Deploy,
-            (false, false) => Signal::Errors,
-        };
-        let slower_than = slower_than.map(|limit| Duration::from_millis(limit.into()));
-        let condition = Condition { slower_than, ..Condition::default() };
-        let alert = Alert { signal, condition, ..known_of(&name, incident, revision.as_deref()) };
-        let round = if *deadline { Round::Deadline } else { Round::Again };
-        let case = Case::later(&alert, received, round);
+        let condition = Condition { slower_than: judge.slower_than(), ..Condition::default() };
+        let known = known_of(&name, &judge.incident, judge.revision.as_deref());
+        let alert = Alert { signal: judge.signal(), condition, ..known };
+        let round = if judge.deadline { Round::Deadline } else { Round::Again };
+        let case = Case { looks: judge.look, ..Case::later(&alert, received, round) };
         match self.answer(&case).await {
             Ending::Decided(decision) => {
                 answer::log(&decision, "decided", None, received.instant.elapsed());

@@ -2,6 +2,8 @@
 //!
 //! A body says only what to look at, and holds no times: what is due is read from the service and its record.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::alert::{Alert, Signal};
@@ -35,18 +37,7 @@ pub(super) enum What {
     /// See whether the last write has arrived.
     Watch(Watch),
     /// Judge an alert again: a warning whose patience is over, or one that came too early to tell.
-    Judge {
-        incident: String,
-        revision: Option<String>,
-        slowness: bool,
-        /// A latency alert's own limit.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        slower_than_ms: Option<u32>,
-        deadline: bool,
-        /// Whether there is no alert, only a deploy that was watched.
-        #[serde(default)]
-        watched: bool,
-    },
+    Judge(Judge),
     /// Look at a deploy that is watched.
     Deploy(Look),
     /// Look whether a change has been rolled out, and what there is to watch then.
@@ -79,6 +70,45 @@ pub(super) struct Watch {
     pub(super) rollback: String,
     pub(super) look: u32,
     pub(super) slowness: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Judge {
+    pub(super) incident: String,
+    pub(super) revision: Option<String>,
+    slowness: bool,
+    /// A latency alert's own limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slower_than_ms: Option<u32>,
+    pub(super) deadline: bool,
+    /// Whether there is no alert, only a deploy that was watched.
+    #[serde(default)]
+    watched: bool,
+    /// Whether the alert is about a slow burn.
+    #[serde(default)]
+    slow_burn: bool,
+    /// How often it will have been looked at again then.
+    #[serde(default = "once")]
+    pub(super) look: u32,
+}
+
+fn once() -> u32 {
+    1
+}
+
+impl Judge {
+    pub(super) fn slower_than(&self) -> Option<Duration> {
+        self.slower_than_ms.map(|limit| Duration::from_millis(limit.into()))
+    }
+
+    pub(super) fn signal(&self) -> Signal {
+        match self {
+            Self { slowness: true, .. } => Signal::Latency,
+            Self { watched: true, .. } => Signal::Deploy,
+            Self { slow_burn: true, .. } => Signal::SlowBurn,
+            _ => Signal::Errors,
+        }
+    }
 }
 
 impl Task {
@@ -125,13 +155,15 @@ impl Task {
         Self::on(name, thread, What::Watch(Watch { rollback, look, slowness }))
     }
 
-    /// A second judgement; with `deadline`, the end of a warning's patience.
-    pub(in crate::respond) fn judge(name: &ServiceName, alert: &Alert, deadline: bool) -> Self {
+    /// A later judgement; with `deadline`, the end of a warning's patience.
+    pub(in crate::respond) fn judge(name: &ServiceName, alert: &Alert, look: u32, deadline: bool) -> Self {
         let (incident, revision) = (alert.incident.clone(), alert.revision().map(str::to_owned));
         let slowness = alert.signal == Signal::Latency;
         let slower_than_ms = alert.condition.slower_than.and_then(|limit| limit.as_millis().try_into().ok());
-        let watched = alert.signal == Signal::Deploy;
-        Self::on(name, None, What::Judge { incident, revision, slowness, slower_than_ms, deadline, watched })
+        let (watched, slow_burn) = (alert.signal == Signal::Deploy, alert.signal == Signal::SlowBurn);
+        let judge =
+            Judge { incident, revision, slowness, slower_than_ms, deadline, watched, slow_burn, look };
+        Self::on(name, None, What::Judge(judge))
     }
 
     /// A look at a deploy.
@@ -165,7 +197,7 @@ impl Task {
             What::Check(check) => (&check.rollback, check.slowness),
             What::Step(step) => (&step.rollback, step.slowness),
             What::Watch(watch) => (&watch.rollback, watch.slowness),
-            What::Judge { .. } | What::Deploy(_) | What::Settle(_) | What::Pin(_) => return None,
+            What::Judge(_) | What::Deploy(_) | What::Settle(_) | What::Pin(_) => return None,
         };
         Some((rollback, if slowness { Axis::Slowness } else { Axis::Errors }))
     }

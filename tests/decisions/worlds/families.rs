@@ -235,7 +235,7 @@ fn rolled_back(world: &mut World, culprit: usize, target: usize, when: f64) {
             commit: None,
             at: at(when),
         }],
-        waiting: None,
+        ..Record::default()
     };
 }
 

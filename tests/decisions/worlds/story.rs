@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use runback::domain::afterwards::{self, Action, Look, View};
 use runback::domain::alert::{Alert, IncidentState, Signal};
-use runback::domain::decide::{Answer, Facts, History, Seen, decide};
+use runback::domain::decide::{Answer, Facts, History, Round, Seen, decide};
 use runback::domain::decision::{Decision, Outcome, Plan, Reason};
 use runback::domain::evidence::Evidence;
+use runback::domain::looks::{self, Again};
 use runback::domain::policy::{Mode, Policy, Rules};
 use runback::domain::record::{Phase, Quarantined, Rollback, Share};
 use runback::domain::steps;
@@ -32,7 +33,7 @@ enum Event {
     Judge {
         alert: Box<Alert>,
         look: u32,
-        deadline: bool,
+        round: Round,
     },
     After {
         id: String,
@@ -79,6 +80,7 @@ pub fn first_entry(at: DateTime<Utc>, culprit: String, target: String, from: Vec
         incident: String::new(),
         alerted: None,
         slow: false,
+        slower_than: None,
         at,
         moved: None,
         culprit,
@@ -86,6 +88,7 @@ pub fn first_entry(at: DateTime<Utc>, culprit: String, target: String, from: Vec
         latest: 0,
         target,
         step: steps::ALL,
+        trial: false,
         phase: Phase::Switching,
         reason: Reason::Confirmed.code().into(),
         why: None,
@@ -123,7 +126,17 @@ impl Story<'_> {
         if let Some(minute) = self.world.alerts.vouched_at {
             let mut alert = self.alert(None, minute);
             alert.policy_labels.insert("runback".into(), "rollback".into());
-            self.plan(minute, Event::Judge { alert: Box::new(alert), look: 0, deadline: false });
+            alert.resource_type = "uptime_url".into();
+            alert.policy_labels.extend(
+                [
+                    ("runback_service", "service_name"),
+                    ("runback_location", "location"),
+                    ("runback_project", "project_id"),
+                ]
+                .map(|(label, of)| (label.to_owned(), alert.resource_labels[of].clone())),
+            );
+            alert.resource_labels.clear();
+            self.plan(minute, Event::Judge { alert: Box::new(alert), look: 0, round: Round::First });
         }
         let deploys: Vec<_> = self.world.splits.iter().filter(|(when, _)| *when > -8.0).cloned().collect();
         let watched = self.world.watched;
@@ -148,8 +161,8 @@ impl Story<'_> {
         match event {
             Event::Minute(end) => self.world.count(end - 1, end, self.noise),
             Event::Evaluate(end) => self.evaluate(end),
-            Event::Judge { alert, look, deadline } => {
-                if let Some(decision) = self.judge(&alert, deadline) {
+            Event::Judge { alert, look, round } => {
+                if let Some(decision) = self.judge(&alert, round) {
                     self.look_again(&alert, look, &decision);
                 }
             }
@@ -177,7 +190,7 @@ impl Story<'_> {
             if *lasts >= policy.duration && self.open.insert(of) {
                 let alert = self.alert(of, end as f64);
                 let published = self.now + self.noise.between(0.1, 0.6);
-                self.plan(published, Event::Judge { alert: Box::new(alert), look: 0, deadline: false });
+                self.plan(published, Event::Judge { alert: Box::new(alert), look: 0, round: Round::First });
             }
         }
     }
@@ -202,7 +215,7 @@ impl Story<'_> {
     }
 
     /// Judges an alert and does what is decided; the decision, when it is not to move anything.
-    fn judge(&mut self, alert: &Alert, deadline_passed: bool) -> Option<Decision> {
+    fn judge(&mut self, alert: &Alert, round: Round) -> Option<Decision> {
         let service = self.world.service(self.now);
         let record = Ok(self.world.record.clone());
         let revisions = self.world.listed(self.now);
@@ -212,7 +225,9 @@ impl Story<'_> {
             policy: &self.policy,
             now: at(self.now),
             published_at: None,
-            deadline_passed,
+            round,
+            known_closed: false,
+            waiting_since: None,
             seen: Some(Seen { service: &service, record: &record, told: true }),
             history: Some(History { revisions: &revisions, evidence: &evidence }),
             comes_back: true,
@@ -236,14 +251,12 @@ impl Story<'_> {
     }
 
     fn look_again(&mut self, alert: &Alert, look: u32, decision: &Decision) {
-        let in_requests = matches!(alert.signal, Signal::Errors | Signal::Latency);
-        let (wait, deadline) = match decision.reason {
-            Reason::Warning if look == 0 => (30.0, true),
-            Reason::Inconclusive if look == 0 && in_requests => (5.0, false),
-            _ => return,
+        let Some(Again { wait, deadline }) = looks::again(alert.signal, decision.reason, look) else {
+            return;
         };
-        let alert = Box::new(alert.clone());
-        self.plan(self.now + wait, Event::Judge { alert, look: look + 1, deadline });
+        let round = if deadline { Round::Deadline } else { Round::Again };
+        let (alert, wait) = (Box::new(alert.clone()), wait.as_secs_f64() / 60.0);
+        self.plan(self.now + wait, Event::Judge { alert, look: look + 1, round });
     }
 
     fn begin(&mut self, alert: &Alert, decision: &Decision, plan: &Plan) {
@@ -251,6 +264,7 @@ impl Story<'_> {
             id: format!("rb-{}", self.planned),
             incident: alert.incident.clone(),
             step: plan.step,
+            trial: plan.trial,
             slow: alert.signal == Signal::Latency,
             reason: decision.reason.code().into(),
             ..first_entry(
@@ -330,7 +344,7 @@ impl Story<'_> {
                 let wait = afterwards::NEXT_LOOK.as_secs_f64() / 60.0;
                 self.plan(self.now + wait, Event::After { id: id.to_owned(), look: look + 1 });
             }
-            Action::ComeAgain => self.plan(self.now + 0.2, Event::After { id: id.to_owned(), look }),
+            Action::ComeAgain => self.plan(self.now + 1.0, Event::After { id: id.to_owned(), look }),
             _ => {
                 let changed = Rollback { phase, ..rollback };
                 self.world.record = self.world.record.with_changed(&changed);
@@ -350,7 +364,7 @@ impl Story<'_> {
         alert.incident = watch::incident(&name);
         // A watch judges errors, whatever the alert policy is about.
         let measured = std::mem::replace(&mut self.world.alerts.signal, Signal::Deploy);
-        let decision = self.judge(&alert, false);
+        let decision = self.judge(&alert, Round::First);
         self.world.alerts.signal = measured;
         if look < 10 && decision.is_some_and(|decision| watch::over(&decision).is_none()) {
             self.plan(self.now + 1.0, Event::Watch { revision, look: look + 1 });

@@ -43,7 +43,7 @@ fn confirmed_healthy_or_neither() {
         ("20 requests in the window", failing(1.0, 2.0), "rollback critical to k-back-00041-xyz"),
         (
             "20 requests where 21 are wanted",
-            failing(0.5, 2.0).rules(|rules| rules.min_requests = 21),
+            failing(0.1, 2.0).rules(|rules| rules.min_requests = 21),
             "ignore inconclusive at failing",
         ),
         (

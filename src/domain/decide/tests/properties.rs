@@ -212,7 +212,11 @@ fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     let end = map(&plan.end());
     need(!end.contains_key(&culprit.name), "in the end the culprit loses all of it")?;
     need(sum(&end) == 100, "which sums to 100 as well")?;
-    need(plan.step == 100 || acts_gradually(world), "in steps only by the policy, and with a queue")?;
+    let trial = plan.trial && world.comes_back;
+    need(
+        plan.step == 100 || trial || acts_gradually(world),
+        "in steps only by the policy or on trial, and with a queue",
+    )?;
     need((to == end) == (plan.step == 100), "one step moves all of it, and the first of several does not")?;
     let share = |split: &BTreeMap<String, u8>| split.get(&culprit.name).copied().unwrap_or(0);
     need(share(&to) < share(&from), "something moves")?;

@@ -218,6 +218,7 @@ impl World {
             phase: Phase::Told,
             reason: "critical".into(),
             why: None,
+            trial: false,
         };
         let bad = Quarantined { revision: culprit.into(), digest, commit: None, at: ago(minutes) };
         self.record(|record| {

@@ -52,7 +52,7 @@ fn failing_needs_confidence_and_persistence_and_three_errors() {
 }
 
 #[test]
-fn a_run_of_failures_convicts_where_there_is_little_traffic() {
+fn the_newest_requests_convict_where_there_is_little_traffic() {
     type Row<'a> = (&'a str, &'a [(u64, u64)], Verdict);
     let table: &[Row<'_>] = &[
         ("every request of ten minutes", &[(1, 1); 10], Verdict::Confirmed),
@@ -66,14 +66,17 @@ fn a_run_of_failures_convicts_where_there_is_little_traffic() {
             &[(60, 0), (60, 0), (60, 0), (60, 60)],
             Verdict::Inconclusive,
         ),
+        ("fifteen of seventeen", &[(3, 3), (4, 3), (3, 3), (4, 3), (3, 3)], Verdict::Confirmed),
+        ("eight of eleven on a canary", &[(3, 2), (2, 2), (3, 2), (3, 2)], Verdict::Confirmed),
+        ("four of eight", &[(2, 1), (2, 1), (2, 1), (2, 1)], Verdict::Inconclusive),
         ("nothing at all", &[], Verdict::NoData),
     ];
     for (about, counts, verdict) in table {
         let samples = minutes(counts);
-        assert_eq!(judge_runs(&samples, judge(&samples, 0.05, 20), 20).verdict, *verdict, "{about}");
+        assert_eq!(judge_newest(&samples, judge(&samples, 0.05, 20), 20).verdict, *verdict, "{about}");
     }
     let two = minutes(&[(1, 1); 4]);
-    let strict = judge_runs(&two, judge(&two, 0.6, 20), 20);
+    let strict = judge_newest(&two, judge(&two, 0.6, 20), 20);
     assert_eq!(
         strict.verdict,
         Verdict::Inconclusive,
