@@ -16,7 +16,7 @@ use super::gates::{cause, culprit, doors, failing, limits, preflight, target};
 use super::policy::{Policy, Rules};
 use super::probe::{Probed, Wish};
 use super::record::Record;
-use super::service::{Revision, Service, ServiceName};
+use super::service::{Revision, Service, ServiceName, Split};
 use super::text;
 
 /// Everything that is known when a decision is asked for.
@@ -153,7 +153,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
 
     let totals = totals(history.evidence);
     let case = Case::new(facts, rules, seen.service, record, history, &totals);
-    let found = culprit::find(&case).and_then(|found| doors::still_wanted(facts, seen.service, found));
+    let found = culprit::find(&case).and_then(|found| doors::still_wanted(facts, &case, found));
     let culprit = trail.gate("culprit", found)?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
@@ -255,6 +255,13 @@ impl<'a> Case<'a> {
         let at_deadline = self.round == Round::Deadline && axis == evidence::Axis::Errors;
         let warned = self.rules.warning.filter(|_| at_deadline);
         warned.unwrap_or(limit_of(self.rules, axis))
+    }
+
+    /// The split that the spec asks for, where it can come true: a rollout that failed asks for what is not ready.
+    pub(super) fn wish(&self) -> Option<Split> {
+        let split = self.service.spec_split();
+        let ready = |name: &String| self.revision(name).is_some_and(|revision| revision.ready);
+        split.keys().all(ready).then_some(split)
     }
 
     pub(super) fn revision(&self, name: &str) -> Option<&'a Revision> {

@@ -234,10 +234,10 @@ pub(in crate::domain) fn settled(facts: &Facts<'_>, service: &Service) -> Passag
 /// status has yet to follow.
 pub(in crate::domain) fn still_wanted<'a>(
     facts: &Facts<'_>,
-    service: &Service,
+    case: &Case<'_>,
     (culprit, detail): (&'a Revision, String),
 ) -> Passage<&'a Revision> {
-    if service.spec_split().contains_key(&culprit.name) {
+    if case.wish().is_none_or(|split| split.contains_key(&culprit.name)) {
         return Ok((culprit, detail));
     }
     let moved =

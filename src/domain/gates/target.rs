@@ -208,7 +208,8 @@ pub(in crate::domain) fn plan(
 ) -> Plan {
     let share = |(revision, percent): (String, u8)| Share { revision, percent };
     let given = |split: &Split| split.get(&culprit.name).copied().unwrap_or_default();
-    let (shown, wanted) = (case.service.split(), case.service.spec_split());
+    let shown = case.service.split();
+    let wanted = case.wish().unwrap_or_else(|| shown.clone());
     // Somebody has begun to take traffic from the culprit, and the status lags: nothing gives it more again.
     let split = if given(&wanted) < given(&shown) { wanted } else { shown };
     let from: Vec<Share> = split.into_iter().map(share).collect();
