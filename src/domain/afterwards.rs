@@ -139,7 +139,7 @@ pub struct Found {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Look {
     /// What was found.
-    Found(Found),
+    Found(Box<Found>),
     /// [`View::evidence`] is needed.
     ReadEvidence,
 }
@@ -171,7 +171,7 @@ pub enum Action {
 #[must_use]
 pub fn find(view: &View<'_>) -> Look {
     let View { rollback, service, rules, told, now, .. } = *view;
-    let bare = |finding| Look::Found(Found { finding, target: None, culprit: None });
+    let bare = |finding| Look::Found(Box::new(Found { finding, target: None, culprit: None }));
     let restoring = rollback.phase == Phase::Restoring;
     let age = age(rollback.last_write(), now);
     if !rollback.is_wanted(service) {
@@ -194,7 +194,7 @@ pub fn find(view: &View<'_>) -> Look {
 /// A step is due, and has been for so long.
 fn step(view: &View<'_>, overdue: TimeDelta) -> Look {
     let View { rollback, service, rules, .. } = *view;
-    let bare = |finding| Look::Found(Found { finding, target: None, culprit: None });
+    let bare = |finding| Look::Found(Box::new(Found { finding, target: None, culprit: None }));
     let patient = overdue < STEP_PATIENCE;
     if rules.mode != Mode::Enforce {
         return bare(Finding::Forbidden);
@@ -226,7 +226,7 @@ fn step(view: &View<'_>, overdue: TimeDelta) -> Look {
         // Too little traffic on the target is no objection: the culprit is convicted.
         Finding::GoOn
     };
-    Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
+    Look::Found(Box::new(Found { finding, target: Some(target), culprit: Some(culprit) }))
 }
 
 /// Both have a part of the same traffic: the rest follows when the culprit is significantly worse on the same minutes.
@@ -251,13 +251,13 @@ fn trial(view: &View<'_>, readings: &Readings, overdue: TimeDelta) -> Look {
     } else {
         Finding::Undecided
     };
-    Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
+    Look::Found(Box::new(Found { finding, target: Some(target), culprit: Some(culprit) }))
 }
 
 /// Everything has moved since so long.
 fn verdict(view: &View<'_>, age: TimeDelta) -> Look {
     let View { rollback, rules, .. } = *view;
-    let bare = |finding| Look::Found(Found { finding, target: None, culprit: None });
+    let bare = |finding| Look::Found(Box::new(Found { finding, target: None, culprit: None }));
     let readings = match view.evidence {
         None => return Look::ReadEvidence,
         Some(Evidence::Unreadable { .. }) if age < VERDICT_PATIENCE => return bare(Finding::Waiting),
@@ -273,7 +273,7 @@ fn verdict(view: &View<'_>, age: TimeDelta) -> Look {
         _ if view.last_look => Finding::Unclear,
         _ => Finding::TooFew,
     };
-    Look::Found(Found { finding, target: Some(target), culprit: Some(culprit) })
+    Look::Found(Box::new(Found { finding, target: Some(target), culprit: Some(culprit) }))
 }
 
 /// Judges a rollback's target on whole minutes since the last write, against the limit that its culprit was over.

@@ -67,14 +67,17 @@ pub fn alike(others: (u64, u64), culprit: (u64, u64)) -> bool {
     others.0 >= MIN_BAD && share >= bar / 2.0 && close
 }
 
+/// Bad requests, and all.
+type Counts = (u64, u64);
+
 /// Splits counts `(bad, requests)` of consecutive periods where the share of bad ones rises most: what came before, and
 /// what came since. Nothing when it does not rise significantly, and at least twofold, after `min_requests` that were
 /// better. Only the last `within` periods are looked at.
 #[must_use]
-pub fn rise(samples: &[Sample], within: usize, min_requests: u64) -> Option<((u64, u64), (u64, u64))> {
+pub fn rise(samples: &[Sample], within: usize, min_requests: u64) -> Option<(Counts, Counts)> {
     let (requests, bad) = total(samples);
     let mut before = (0, 0);
-    let mut most: Option<(f64, (u64, u64), (u64, u64))> = None;
+    let mut most: Option<(f64, Counts, Counts)> = None;
     for (index, sample) in samples.iter().enumerate() {
         let since = (bad - before.0, requests - before.1);
         let splits = samples.len() - index <= within && before.1 >= min_requests;

@@ -169,6 +169,7 @@ impl Runback {
             look = afterwards::find(&view);
         }
         let Look::Found(found) = look else { unreachable!("the evidence has been read") };
+        let found = *found;
         let Some((phase, action)) = afterwards::next(&rollback.phase, found.finding) else {
             return Ok(Some(Ok(format!("nothing: {id} is over"))));
         };
