@@ -5,6 +5,7 @@ locals {
   policy_keys = [
     "mode", "warning", "rollback", "critical", "slow", "slow_share", "window", "deploy_window", "history", "min_requests",
     "cooldown", "max_rollbacks_per_day", "strategy", "steps", "step_interval", "trial_share", "health_path", "not_helped", "schema",
+    "alert_projects",
   ]
 
   defaults = merge({ mode = var.mode }, var.defaults)
@@ -107,6 +108,10 @@ locals {
             [length(steps) > 0, try(steps[length(steps) - 1] == 100, false)],
             [for i, step in steps : step >= 1 && step == floor(step) && (i == 0 ? true : step > steps[i - 1])],
           ))
+        ],
+        [
+          for projects in layer.alert_projects == null ? [] : [layer.alert_projects] : "in ${place}, `alert_projects` must be a list of project ids, such as [\"my-monitoring\"], not ${jsonencode(projects)}."
+          if !alltrue([for project in projects : can(regex("^([a-z0-9-]+([.][a-z0-9-]+)*:)?[a-z][a-z0-9-]{0,62}$", project))])
         ],
         [
           for path in layer.health_path == null ? [] : [layer.health_path] : "in ${place}, `health_path` must be a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself), not ${jsonencode(path)}."

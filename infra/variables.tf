@@ -79,6 +79,7 @@ variable "services" {
     health_path           = optional(string)
     not_helped            = optional(string)
     schema                = optional(string)
+    alert_projects        = optional(list(string))
 
     alerts = optional(object({
       # Share of 5xx answers that opens an incident; default: `rollback`. `warning` opens one of its own. 0: neither.
@@ -204,6 +205,7 @@ variable "defaults" {
     health_path           = optional(string)
     not_helped            = optional(string)
     schema                = optional(string)
+    alert_projects        = optional(list(string))
   })
   default  = {}
   nullable = false

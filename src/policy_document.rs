@@ -23,6 +23,7 @@
 //! | `health_path` | a path that begins with one `/` |
 //! | `not_helped` | `"hold"`, `"restore"` |
 //! | `schema` | `"block"`, `"allow"` |
+//! | `alert_projects` | a list of project ids |
 
 mod keys;
 #[cfg(test)]

@@ -58,6 +58,7 @@ run "every_key_arrives_as_it_was_written" {
       health_path           = "/health?deep=1"
       not_helped            = "restore"
       schema                = "allow"
+      alert_projects        = ["my-monitoring"]
     }
     services = [{
       service               = "k-back"
@@ -81,6 +82,7 @@ run "every_key_arrives_as_it_was_written" {
       health_path           = "/health"
       not_helped            = "hold"
       schema                = "block"
+      alert_projects        = []
     }]
   }
 

@@ -6,7 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::Retryable;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::{Method, StatusCode, Url};
+use ring::hmac;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -48,8 +51,11 @@ enum Door {
 /// A message that Slack has taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posted {
-    /// A bot's handle for changing it and answering in its thread: the channel's id and the message's time stamp, with
-    /// a colon between them. `chat.update` takes no channel by its name. A webhook gives none.
+    /// A bot's handle for changing it and answering in its thread: the channel's id, the message's time stamp and a seal,
+    /// with colons between them. `chat.update` takes no channel by its name. A webhook gives none.
+    ///
+    /// Handles travel in tasks, whose bodies are anybody's word. The seal, made with the bot's token, shows that a handle
+    /// is one that Runback was given: nobody can make it post into other channels' threads.
     pub thread: Option<String>,
 }
 
@@ -180,7 +186,7 @@ impl Slack {
                 let method = match place {
                     Place::Channel => "chat.postMessage",
                     Place::Thread(thread) => {
-                        let (channel, ts) = channel_and_ts(thread, channel);
+                        let (channel, ts) = opened(token, thread)?;
                         body["channel"] = json!(channel);
                         body["thread_ts"] = json!(ts);
                         body["blocks"] = json!(message.complete());
@@ -190,7 +196,7 @@ impl Slack {
                         "chat.postMessage"
                     }
                     Place::Instead(thread) => {
-                        let (channel, ts) = channel_and_ts(thread, channel);
+                        let (channel, ts) = opened(token, thread)?;
                         body["channel"] = json!(channel);
                         body["ts"] = json!(ts);
                         "chat.update"
@@ -210,7 +216,7 @@ impl Slack {
         if status.is_success() {
             return match self.door {
                 Door::Webhook { .. } => Ok(Posted { thread: None }),
-                Door::Bot { .. } => verdict(&answer),
+                Door::Bot { ref token, .. } => verdict(token, &answer),
             };
         }
         let retry_after = answer.retry_after();
@@ -225,13 +231,27 @@ impl Slack {
     }
 }
 
-/// A handle's parts. Without a channel it is an older version's, and ours is meant.
-fn channel_and_ts<'a>(thread: &'a str, ours: &'a str) -> (&'a str, &'a str) {
-    thread.split_once(':').unwrap_or((ours, thread))
+/// The handle of a message.
+fn sealed(token: &str, channel: &str, ts: &str) -> String {
+    let message = format!("{channel}:{ts}");
+    let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+    let seal = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
+    format!("{message}:{seal}")
+}
+
+/// The channel and the time stamp in a handle that we made.
+fn opened<'a>(token: &str, handle: &'a str) -> Result<(&'a str, &'a str), Failure> {
+    let opened = || {
+        let (message, seal) = handle.rsplit_once(':')?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
+        hmac::verify(&key, message.as_bytes(), &URL_SAFE_NO_PAD.decode(seal).ok()?).ok()?;
+        message.split_once(':')
+    };
+    opened().ok_or_else(|| Failure::Final("the thread is none of ours, or of another token".into()))
 }
 
 /// The bot API answers errors with status 200.
-fn verdict(answer: &Answer) -> Result<Posted, Failure> {
+fn verdict(token: &str, answer: &Answer) -> Result<Posted, Failure> {
     #[derive(Deserialize)]
     struct Verdict {
         ok: bool,
@@ -244,7 +264,7 @@ fn verdict(answer: &Answer) -> Result<Posted, Failure> {
         return Err(Failure::Passing { why: format!("{status} without Slack's JSON"), retry_after });
     };
     if answer.ok {
-        let handle = |(channel, ts)| format!("{channel}:{ts}");
+        let handle = |(channel, ts): (String, String)| sealed(token, &channel, &ts);
         return Ok(Posted { thread: answer.channel.zip(answer.ts).map(handle) });
     }
     let error = answer.error.unwrap_or_default();

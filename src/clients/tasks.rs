@@ -27,6 +27,8 @@ pub struct Tasks {
 #[derive(Deserialize)]
 struct Named {
     name: String,
+    #[serde(rename = "scheduleTime")]
+    schedule_time: Option<String>,
 }
 
 impl Tasks {
@@ -97,6 +99,23 @@ impl Tasks {
     /// # Errors
     /// See [`CallError`].
     pub async fn exists(&self, id: &str, deadline: Instant) -> Result<bool, CallError> {
+        Ok(self.get(id, deadline).await?.is_some())
+    }
+
+    /// When a task with this name was to be brought; nothing when none waits or runs (`cloudtasks.tasks.get`).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn due(&self, id: &str, deadline: Instant) -> Result<Option<DateTime<Utc>>, CallError> {
+        let Some(task) = self.get(id, deadline).await? else { return Ok(None) };
+        let time = task.schedule_time.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        match time {
+            Some(time) => Ok(Some(time.to_utc())),
+            None => Err(CallError::Unavailable(format!("the task {id} does not say when it is due"))),
+        }
+    }
+
+    async fn get(&self, id: &str, deadline: Instant) -> Result<Option<Named>, CallError> {
         let url = self.url(&[id])?;
         let call = Call {
             method: Method::GET,
@@ -109,10 +128,10 @@ impl Tasks {
         match self.google.call(call).await {
             // Whatever else answers instead, an empty 200 among it, has not said that the task is there.
             Ok(body) => match serde_json::from_slice::<Named>(&body) {
-                Ok(task) if task.name.rsplit('/').next() == Some(id) => Ok(true),
+                Ok(task) if task.name.rsplit('/').next() == Some(id) => Ok(Some(task)),
                 _ => Err(CallError::Unavailable(format!("an answer that is not about the task {id}"))),
             },
-            Err(CallError::NotFound(_)) => Ok(false),
+            Err(CallError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

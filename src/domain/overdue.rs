@@ -16,6 +16,9 @@ use super::text;
 /// Cloud Tasks has this long for its normal turn, a retry or two included.
 const GRACE: Duration = Duration::from_secs(90);
 
+/// The queue's clock and ours may differ.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
+
 /// A verdict on a rollback that is older than this helps nobody.
 const TOO_OLD: TimeDelta = TimeDelta::days(1);
 
@@ -51,6 +54,12 @@ pub fn overdue(rollback: &Rollback, rules: &Rules, comes_back: bool, now: DateTi
         Phase::Switching => late(Duration::ZERO).then_some(Act::Watch),
         _ => None,
     }
+}
+
+/// How many looks at a rollback's target have come due. A task's own count would be anybody's word.
+#[must_use]
+pub fn looks_due(rollback: &Rollback, now: DateTime<Utc>) -> u32 {
+    looks(age(rollback.last_write(), now) + CLOCKS)
 }
 
 /// How many looks have come due in so long.

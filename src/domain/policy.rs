@@ -53,6 +53,8 @@ pub struct Rules {
     pub not_helped: NotHelped,
     /// What to do when culprit and target need different database schemas.
     pub schema: SchemaRule,
+    /// Projects, beside the service's own, whose alert policies may have it rolled back.
+    pub alert_projects: Vec<String>,
 }
 
 /// `mode`.
@@ -125,6 +127,7 @@ impl Default for Rules {
             health_path: None,
             not_helped: NotHelped::Hold,
             schema: SchemaRule::Block,
+            alert_projects: Vec::new(),
         }
     }
 }

@@ -428,7 +428,7 @@ fn a_schema_change_is_left_to_people_with_the_handbooks_steps() {
 
 #[test]
 fn hostile_text_pings_nobody_formats_nothing_and_leads_nowhere() {
-    let evil = "<!channel> @here *b* `c` ~d~ ```e``` &amp; <https://evil.example|click>\n\n\u{202e}# x; rm -rf / $(id)";
+    let evil = "<!channel> @here *b* `c` ~d~ ```e``` &amp; <https://evil.example|click>\n\n\u{202e}\u{61c}\u{e0041}# x; rm -rf / $(id)";
     let mut decision = rollback();
     decision.incident = evil.into();
     decision.gates.iter_mut().for_each(|gate| gate.detail = evil.into());
@@ -457,9 +457,19 @@ fn hostile_text_pings_nobody_formats_nothing_and_leads_nowhere() {
         assert_fits(&message, "hostile");
         let blocks = readable(&message);
         for text in [&message.text, &blocks] {
-            for bad in
-                ["<!", "<https://evil", "@here", "~d~", "*b*", "`c`", "\u{202e}", "click>\n", "javascript"]
-            {
+            for bad in [
+                "<!",
+                "<https://evil",
+                "@here",
+                "~d~",
+                "*b*",
+                "`c`",
+                "\u{202e}",
+                "\u{61c}",
+                "\u{e0041}",
+                "click>\n",
+                "javascript",
+            ] {
                 assert!(!text.contains(bad), "{bad} in {text}");
             }
             let copied = text

@@ -70,7 +70,12 @@ pub(super) fn prose(raw: &str, max: usize) -> String {
 
 /// Marks that reorder or hide text, and so could make a message say what it does not.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            // Tags: whole sentences that nobody sees.
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// The text, or its beginning with an ellipsis.

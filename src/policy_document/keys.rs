@@ -12,7 +12,7 @@ use super::value::Value;
 pub(super) const NAMES: [&str; 3] = ["project", "region", "service"];
 
 /// The keys that `[defaults]` and `[[service]]` share, as listed in messages.
-pub(super) const RULES: [&str; 19] = [
+pub(super) const RULES: [&str; 20] = [
     "mode",
     "warning",
     "rollback",
@@ -32,6 +32,7 @@ pub(super) const RULES: [&str; 19] = [
     "health_path",
     "not_helped",
     "schema",
+    "alert_projects",
 ];
 
 /// Why a key could not be set.
@@ -105,6 +106,10 @@ pub(super) fn set(rules: &mut Rules, key: &str, value: &Value) -> Result<(), Pro
         }
         "schema" => {
             rules.schema = word(value, [("block", SchemaRule::Block), ("allow", SchemaRule::Allow)])?;
+        }
+        "alert_projects" => {
+            let allowed = "a list of project ids, such as [\"my-monitoring\"]";
+            rules.alert_projects = projects(value).ok_or_else(|| Problem::Must(allowed.to_owned()))?;
         }
         _ => return Err(Problem::Unknown),
     }
@@ -186,6 +191,15 @@ fn steps(value: &Value) -> Option<Vec<u8>> {
         list.iter().map(|step| u8::try_from(step.as_whole()?).ok()).collect::<Option<_>>()?;
     let ascending = steps.is_sorted_by(|before, after| before < after);
     (ascending && steps.first() > Some(&0) && steps.last() == Some(&100)).then_some(steps)
+}
+
+fn projects(value: &Value) -> Option<Vec<String>> {
+    let Value::List(list) = value else { return None };
+    let project = |value: &Value| match value {
+        Value::Text(text) if is_project_id(text) => Some(text.clone()),
+        _ => None,
+    };
+    list.iter().map(project).collect()
 }
 
 fn path(value: &Value) -> Option<String> {

@@ -68,6 +68,7 @@ fn every_key_can_be_set() {
             health_path = "/health?deep=z"
             not_helped = "restore"
             schema = "allow"
+            alert_projects = ["my-monitoring", "example.com:old"]
         "#
     );
     for key in keys::RULES.iter().chain(&keys::NAMES) {
@@ -93,6 +94,7 @@ fn every_key_can_be_set() {
         health_path: Some("/health?deep=z".to_owned()),
         not_helped: NotHelped::Restore,
         schema: SchemaRule::Allow,
+        alert_projects: vec!["my-monitoring".to_owned(), "example.com:old".to_owned()],
     };
     assert_eq!(rules_of(&document), expected);
 }
@@ -120,6 +122,7 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
         "whole numbers from 1 to 100, each above the one before and the last one 100, such as [10, 50, 100]";
     let path = "a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" \
                 (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself)";
+    let projects = "a list of project ids, such as [\"my-monitoring\"]";
     let table = [
         ("mode", "\"on\"", "\"observe\" or \"enforce\"", "\"on\""),
         ("mode", "\"Enforce\"", "\"observe\" or \"enforce\"", "\"Enforce\""),
@@ -179,6 +182,9 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
         ("health_path", "\"/_ah/health\"", path, "\"/_ah/health\""),
         ("not_helped", "\"back\"", "\"hold\" or \"restore\"", "\"back\""),
         ("schema", "{ allow = true }", "\"block\" or \"allow\"", "a table"),
+        ("alert_projects", "\"my-monitoring\"", projects, "\"my-monitoring\""),
+        ("alert_projects", "[\"*\"]", projects, "a list"),
+        ("alert_projects", "[\"my-project\", 7]", projects, "a list"),
     ];
     for (key, value, allowed, shown) in table {
         let in_service = refusal(&format!("{NAMED}{key} = {value}\n"));

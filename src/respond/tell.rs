@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use tokio::time::Instant;
 
-use super::follow_up::Task;
+use super::follow_up::{Task, WARNING, judge_task};
 use super::{Case, Ending, Runback};
 use crate::clients::slack::{Posted, SlackError};
 use crate::domain::decide::Round;
@@ -111,14 +111,11 @@ impl Runback {
         let Some(again) = looks::again(case.alert.signal, decision.reason, case.looks) else { return };
         let (Some(tasks), Some(name)) = (&self.tasks, &decision.service) else { return };
         let kind = match case.looks {
-            _ if again.deadline => "warning".to_owned(),
+            _ if again.deadline => WARNING.to_owned(),
             0 => "again".to_owned(),
             looks => format!("again-{}", looks + 1),
         };
-        let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-        let ServiceName { project, region, service } = name;
-        let id = format!("{kind}-{project}-{region}-{service}-{}", decision.incident);
-        let id: String = id.chars().map(word).take(500).collect();
+        let id = judge_task(&kind, name, &decision.incident);
         let body = Task::judge(name, case.alert, case.looks + 1, again.deadline).body();
         match tasks.create(&id, &body, case.received.time() + again.wait, case.received.deadline()).await {
             Ok(()) if again.deadline => decision.add("; judged again in 30 min, then rolled back or not"),

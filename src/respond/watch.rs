@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::follow_up::{Task, known_of};
-use super::{Case, Ending, Received, Runback};
+use super::follow_up::{LONGEST_NAME, Task, known_of};
+use super::{Case, Ending, Received, Runback, TELL};
 use crate::answer;
 use crate::clients::google::CallError;
 use crate::clients::tasks::Tasks;
@@ -29,9 +29,6 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// … and so often: as long as Cloud Run lets a container take to start, twice over.
 const MOST_SETTLES: u32 = 20;
 
-/// A task's name has at most this many characters (Cloud Tasks API v2, `Task.name`).
-const LONGEST_NAME: usize = 500;
-
 /// Look at a revision.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Look {
@@ -49,6 +46,14 @@ pub(super) struct Look {
 pub(super) struct Settle {
     generation: i64,
     look: u32,
+}
+
+impl Look {
+    /// The name of its task. It says of what people know: a body is anybody's word, and a name that waits in the queue is
+    /// ours.
+    fn task(&self, name: &ServiceName) -> String {
+        named(name, &[&self.revision, &self.percent.to_string(), &self.told.join("-")], self.look)
+    }
 }
 
 impl Runback {
@@ -140,6 +145,15 @@ impl Runback {
         }
     }
 
+    /// Whether the queue has a task of this name. Who cannot tell takes it for no.
+    async fn is_planned(&self, task: &str, received: Received) -> bool {
+        let Some(tasks) = &self.tasks else { return false };
+        tasks.exists(task, received.deadline() - TELL).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether a look is planned cannot be read: people may hear of something twice");
+            false
+        })
+    }
+
     async fn plan_look(
         &self,
         tasks: &Tasks,
@@ -147,7 +161,7 @@ impl Runback {
         look: Look,
         received: Received,
     ) -> Result<(), CallError> {
-        let id = named(name, &[&look.revision, &look.percent.to_string()], look.look);
+        let id = look.task(name);
         let due = received.time() + EVERY;
         tasks.create(&id, &Task::deploy(name, look).body(), due, received.deadline()).await
     }
@@ -183,8 +197,10 @@ impl Runback {
         received: Received,
     ) -> Result<String, String> {
         let alert = deploy_of(name, &look.revision);
-        let case = Case { watch: Some(&look.told), ..Case::new(&alert, received) };
-        let mut told = look.told.clone();
+        let known = look.told.is_empty() || self.is_planned(&look.task(name), received).await;
+        let mut told = if known { look.told.clone() } else { Vec::new() };
+        let before = told.clone();
+        let case = Case { watch: Some(&before), ..Case::new(&alert, received) };
         let said = match self.answer(&case).await {
             Ending::Later(why) => why,
             Ending::Decided(decision) => {

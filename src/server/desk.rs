@@ -19,6 +19,9 @@ use crate::respond::{Ending, Received, Runback};
 /// Seconds after which a message is worth delivering again.
 const RETRY_AFTER: &str = "10";
 
+/// A call to `/watch` holds one name.
+const LONGEST_CALL: usize = 4 * 1024;
+
 /// An event of a batch is begun within this time, and answered in what is left of the answer's; the rest comes again.
 const TAKE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -114,6 +117,7 @@ impl Desk {
 }
 
 fn named_service(body: &[u8]) -> Option<ServiceName> {
+    let body = body.get(..LONGEST_CALL).map_or(body, |_| &[]);
     let body: Value = serde_json::from_slice(body).ok()?;
     body["service"].as_str()?.parse().ok()
 }

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::alert::{Alert, Delivery, Envelope};
 use crate::harness::{Launch, Runback};
-use crate::simulator::Simulator;
+use crate::simulator::{ACCOUNT, Simulator, minutes};
 use crate::situation::{
-    FULL_NAME, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back,
+    BAD, FULL_NAME, SERVICE, a_failing_deploy, assert_contains, assert_rolled_back, assert_untouched, k_back,
+    on_record, one_story, under_policy,
 };
 
 const TRIGGER: &str = "runback-trigger@demo-project.iam.gserviceaccount.com";
@@ -38,12 +39,17 @@ fn a_deploy() -> Delivery {
     )
 }
 
-fn a_forged_task() -> Delivery {
-    let body = json!({
-        "project": "demo-project", "region": "asia-northeast1", "service": SERVICE, "thread": null,
-        "task": "judge", "incident": "0.forged", "revision": null, "slowness": false, "deadline": true,
+/// A task that nobody has planned.
+fn forged(what: Value) -> Delivery {
+    let mut body = json!({
+        "project": "demo-project", "region": "asia-northeast1", "service": SERVICE, "thread": null, "slowness": false,
     });
+    body.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
     Delivery::new("/tasks", &[("content-type", "application/json")], body.to_string())
+}
+
+fn a_forged_task() -> Delivery {
+    forged(json!({"task": "judge", "incident": "0.forged", "revision": null, "deadline": true}))
 }
 
 #[tokio::test]
@@ -164,7 +170,7 @@ async fn a_long_batch_is_answered_in_time_and_goes_on_when_it_comes_again() {
             again = runback.send(&batch).await;
         }
     }
-    let answers: Vec<serde_json::Value> = serde_json::from_str(&again.text).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(&again.text).unwrap();
     assert_eq!((again.status, answers.len()), (200, 12));
     let mut decided = decided(&runback);
     assert_eq!(decided.len(), 12, "what was decided is not decided anew: {decided:?}");
@@ -172,5 +178,95 @@ async fn a_long_batch_is_answered_in_time_and_goes_on_when_it_comes_again() {
     decided.dedup();
     assert_eq!(decided.len(), 12);
     assert_untouched(&simulator);
+    runback.finish().await;
+}
+
+/// Where a token can be had, a task can be forged. What is due is not the body's to say.
+#[tokio::test]
+async fn a_forged_deadline_rolls_nothing_back_at_warning_level() {
+    let mut service = k_back(0.03);
+    service.rpm = 600.0;
+    let (simulator, runback, alert) = under_policy(service, json!({"warning": 0.02})).await;
+    runback.deliver(&alert).await.is(200, "notify", "warning");
+    let warned = |incident: &str| {
+        forged(json!({"task": "judge", "incident": incident, "revision": null, "deadline": true})).by(ACCOUNT)
+    };
+    for incident in ["0.forged", "0.n1incident01"] {
+        assert_eq!(runback.send(&warned(incident)).await.status, 200);
+    }
+    assert!(simulator.calls("run.put").is_empty(), "nobody was warned half an hour ago");
+    simulator.advance(minutes(31));
+    assert_eq!(runback.send(&warned("0.forged")).await.status, 200);
+    assert!(simulator.calls("run.put").is_empty(), "nobody was warned of this one");
+    runback.deliver_due_tasks().await;
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_longer_or_larger_than_runback_makes_it_is_no_task() {
+    let (simulator, runback, _) = a_failing_deploy().await;
+    let long = "x".repeat(201);
+    for what in [
+        json!({"task": "judge", "incident": long, "revision": null, "deadline": false}),
+        json!({"task": "judge", "incident": "0.1", "revision": long, "deadline": false}),
+        json!({"task": "judge", "incident": "0.1", "revision": null, "deadline": false, "why": "x".repeat(500_000)}),
+        json!({"task": "deploy", "revision": "k-back-00042-abc", "percent": 100, "look": 4_000_000_000_u32}),
+        json!({"task": "check", "rollback": long, "look": 1, "told": true}),
+    ] {
+        let answer = runback.send(&forged(what).by(ACCOUNT)).await;
+        assert_contains(&answer.text, &["nothing: the task's body cannot be read"]);
+    }
+    assert_untouched(&simulator);
+    assert!(simulator.calls("run.*").is_empty());
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_forged_check_neither_ends_the_checks_nor_posts_into_another_thread() {
+    let mut service = k_back(0.4);
+    service.rpm = 20.0;
+    let simulator = Simulator::with([service]).await;
+    let runback = Launch::beside(&simulator).bot().start().await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    simulator.change(SERVICE, |service| service.service.rpm = 1.0);
+    simulator.advance(minutes(6));
+    let id = on_record(&simulator)["id"].clone();
+    let check = json!({"task": "check", "rollback": id, "look": 5, "told": true, "thread": "C9:1.1"});
+    let answer = runback.send(&forged(check).by(ACCOUNT)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(on_record(&simulator)["phase"], "told", "{}", answer.text);
+    assert_contains(&answer.text, &["look 2 follows"]);
+    let elsewhere = simulator.slack().into_iter().filter(|message| message.thread.as_deref() == Some("1.1"));
+    assert_eq!(elsewhere.count(), 0);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn a_forged_look_does_not_silence_a_watch() {
+    let simulator = Simulator::with([k_back(0.9)]).await;
+    let runback = Launch::beside(&simulator).policy(json!({"mode": "observe"})).start().await;
+    let look = json!({
+        "task": "deploy", "revision": BAD, "percent": 100, "look": 1, "told": ["observe_mode", "warning"],
+    });
+    assert_eq!(runback.send(&forged(look).by(ACCOUNT)).await.status, 200);
+    assert_contains(&one_story(&simulator), &["observe_mode"]);
+    runback.finish().await;
+}
+
+/// Whoever may write alert policies in some project can name any service in them.
+#[tokio::test]
+async fn an_alert_of_another_project_touches_nothing_and_says_what_would_allow_it() {
+    let (simulator, runback, alert) = a_failing_deploy().await;
+    let foreign = alert.set("/incident/scoping_project_id", json!("somebody-elses"));
+    runback.deliver(&foreign).await.is(200, "notify", "explain_only");
+    assert_untouched(&simulator);
+    assert_contains(&one_story(&simulator), &["somebody-elses", "alert_projects"]);
+    runback.finish().await;
+    let policy = json!({"alert_projects": ["somebody-elses"]});
+    let (simulator, runback, alert) = under_policy(k_back(0.4), policy).await;
+    let listed = alert.set("/incident/scoping_project_id", json!("somebody-elses"));
+    runback.deliver(&listed).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
     runback.finish().await;
 }

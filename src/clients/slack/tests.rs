@@ -122,7 +122,8 @@ async fn a_bot_says_who_it_is_and_keeps_the_messages_handle() {
     ])
     .await;
     let posted = post(&bot(&base), 5_000).await.unwrap();
-    assert_eq!(posted.thread.as_deref(), Some("C0123:1700000000.000001"));
+    let handle = posted.thread.unwrap();
+    assert!(handle.starts_with("C0123:1700000000.000001:") && handle.len() < 100, "{handle}");
     let requests = requests.lock().unwrap();
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].0["authorization"], format!("Bearer {SECRET}"));
@@ -153,20 +154,34 @@ async fn a_webhook_posts_everything_at_once_and_changes_nothing() {
 async fn a_bot_answers_and_changes_by_the_channels_id() {
     let (base, requests) = serve(&[(200, &[], r#"{"ok":true,"channel":"C0123","ts":"17.2"}"#)]).await;
     let (slack, time) = (bot(&base), Duration::from_secs(5));
-    slack.post(&with_details(true), None, time).await.unwrap();
-    slack.post(&with_details(true), Some("C0123:17.1"), time).await.unwrap();
-    slack.post(&with_details(false), Some("C0123:17.1"), time).await.unwrap();
-    slack.update(&with_details(false), "C0123:17.1", time).await.unwrap();
-    // A handle of an older version is a time stamp in our channel.
-    slack.post(&with_details(false), Some("17.1"), time).await.unwrap();
+    let handle = slack.post(&with_details(true), None, time).await.unwrap().thread.unwrap();
+    slack.post(&with_details(true), Some(&handle), time).await.unwrap();
+    slack.post(&with_details(false), Some(&handle), time).await.unwrap();
+    slack.update(&with_details(false), &handle, time).await.unwrap();
     let requests = requests.lock().unwrap();
     let sent: Vec<&Value> = requests.iter().map(|(_, sent, _)| sent).collect();
     assert_eq!((kinds(sent[0]), &sent[0]["channel"]), (vec!["header", "mark"], &json!("C1")));
-    assert_eq!((&sent[1]["channel"], &sent[1]["thread_ts"]), (&json!("C0123"), &json!("17.1")));
+    assert_eq!((&sent[1]["channel"], &sent[1]["thread_ts"]), (&json!("C0123"), &json!("17.2")));
     assert_eq!((&sent[1]["reply_broadcast"], &sent[2]["reply_broadcast"]), (&json!(true), &Value::Null));
-    assert_eq!((&sent[3]["channel"], &sent[3]["ts"]), (&json!("C0123"), &json!("17.1")));
+    assert_eq!((&sent[3]["channel"], &sent[3]["ts"]), (&json!("C0123"), &json!("17.2")));
     assert_eq!(sent[3]["thread_ts"], Value::Null);
-    assert_eq!((&sent[4]["channel"], &sent[4]["thread_ts"]), (&json!("C1"), &json!("17.1")));
+}
+
+/// Handles travel in tasks. Whoever forges one reaches no thread by it.
+#[tokio::test]
+async fn a_handle_that_we_did_not_make_is_refused_before_it_is_sent() {
+    let (base, requests) = serve(&[(200, &[], r#"{"ok":true,"channel":"C0123","ts":"17.2"}"#)]).await;
+    let (slack, time) = (bot(&base), Duration::from_secs(5));
+    let handle = slack.post(&with_details(false), None, time).await.unwrap().thread.unwrap();
+    let (_, seal) = handle.rsplit_once(':').unwrap();
+    for forged in ["17.2", "C0123:17.2", "C0123:17.2:", &format!("C9:17.2:{seal}"), &format!("{handle}A"), ""]
+    {
+        let refused = slack.post(&with_details(false), Some(forged), time).await;
+        assert!(matches!(refused, Err(SlackError::Refused(_))), "{forged}");
+        let refused = slack.update(&with_details(false), forged, time).await;
+        assert!(matches!(refused, Err(SlackError::Refused(_))), "{forged}");
+    }
+    assert_eq!(requests.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

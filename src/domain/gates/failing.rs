@@ -85,6 +85,9 @@ pub fn judge_on(rules: &Rules, axis: Axis, samples: &[Sample], bar: f64) -> Judg
 /// Whether the culprit fails, and so the reason code of a rollback.
 pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<Reason> {
     let wish = case.alert.wish();
+    if let Some(halt) = of_another_project(case) {
+        return Err(halt);
+    }
     if wish == Some(PolicyWish::Notify) {
         return Err(Halt::notify(
             Reason::ExplainOnly,
@@ -224,6 +227,22 @@ fn worse_than_the_target(case: &Case<'_>, culprit: &Revision, window: &[Sample])
             target.revision.name
         )
     })
+}
+
+/// Whoever may write alert policies in some project can name any service in them. So an alert from another project than
+/// the service's own only explains, unless the policy lists that project. Labels of resources are no better: a query
+/// can set them.
+fn of_another_project(case: &Case<'_>) -> Option<Halt> {
+    let project = case.alert.scoping_project.as_ref()?;
+    let Rules { alert_projects, .. } = case.rules;
+    let name = &case.service.name;
+    if *project == name.project || alert_projects.contains(project) {
+        return None;
+    }
+    let detail = format!(
+        "the alert policy is in the project {project}; alerts from there only explain until `alert_projects` of {name} lists it"
+    );
+    Some(Halt::notify(Reason::ExplainOnly, detail))
 }
 
 fn unshown(figures: &str) -> Halt {

@@ -12,6 +12,7 @@ use crate::domain::alert::{Alert, Signal};
 use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::evidence::{Axis, Evidence};
+use crate::domain::overdue::looks_due;
 use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
@@ -152,7 +153,7 @@ impl Runback {
                 }
                 _ => self.is_told(&rollback, rules, deadline - TELL).await,
             };
-        let last_look = task.look() >= MOST_LOOKS;
+        let last_look = looks_due(&rollback, received.time()) >= MOST_LOOKS;
         let service = &document.service;
         let now = received.time();
         let mut view = View { rollback: &rollback, service, rules, told, last_look, now, evidence: None };
@@ -307,7 +308,8 @@ impl Runback {
     async fn look_again(&self, due: &Due<'_>) -> Done {
         let Due { task, rollback, document, case, phase, .. } = due;
         let Some(tasks) = &self.tasks else { return Ok(Ok("nothing: there is no queue".into())) };
-        let (look, axis) = (task.look() + 1, task.rollback().map_or(Axis::Errors, |(_, axis)| axis));
+        let look = looks_due(rollback, case.received.time()) + 1;
+        let axis = task.rollback().map_or(Axis::Errors, |(_, axis)| axis);
         let next = Task::check(&document.service.name, rollback, axis, look, true, task.thread.clone());
         let (time, deadline) = (case.received.time(), case.received.deadline());
         let created =

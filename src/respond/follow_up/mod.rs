@@ -8,8 +8,11 @@ mod task;
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
+
 use super::{Case, Ending, Received, Runback, TELL};
 use crate::answer;
+use crate::clients::google::CallError;
 use crate::domain::alert::{Alert, Condition, IncidentState};
 use crate::domain::decide::Round;
 use crate::domain::decision::Reason;
@@ -21,7 +24,12 @@ use crate::domain::service::ServiceName;
 use crate::domain::steps;
 pub(super) use due::refused;
 use task::What;
-pub(super) use task::{Task, check_task, next_task, step_task, watch_task};
+pub(super) use task::{
+    LONGEST_NAME, Task, WARNING, check_task, judge_task, next_task, step_task, watch_task,
+};
+
+/// The queue's clock and ours may differ.
+const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
 impl Runback {
     /// Does what is due, or nothing. The text says what was done.
@@ -29,7 +37,7 @@ impl Runback {
     /// # Errors
     /// With a sentence, when the task has to come again.
     pub async fn follow_up(&self, body: &[u8], received: Received) -> Result<String, String> {
-        let Ok(task) = serde_json::from_slice::<Task>(body) else {
+        let Some(task) = Task::read(body) else {
             return Ok("nothing: the task's body cannot be read".into());
         };
         let name = task.service();
@@ -69,7 +77,8 @@ impl Runback {
         let condition = Condition { slower_than: judge.slower_than(), ..Condition::default() };
         let known = known_of(&name, &judge.incident, judge.revision.as_deref());
         let alert = Alert { signal: judge.signal(), condition, ..known };
-        let round = if judge.deadline { Round::Deadline } else { Round::Again };
+        let over = judge.deadline && self.deadline_is_over(&name, &judge.incident, received).await?;
+        let round = if over { Round::Deadline } else { Round::Again };
         let case = Case { looks: judge.look, ..Case::later(&alert, received, round) };
         match self.answer(&case).await {
             Ending::Decided(decision) => {
@@ -108,6 +117,25 @@ impl Runback {
         let done = self.look_after(&task, (&rollback.id, axis), name, rules, received).await?;
         self.show_phase(name, &rollback.id, task.thread.as_deref(), received.deadline()).await;
         Ok(done)
+    }
+
+    /// Whether people were warned of an incident half an hour ago. The queue says so, which only Runback puts tasks into:
+    /// the body of a task is anybody's word.
+    async fn deadline_is_over(
+        &self,
+        name: &ServiceName,
+        incident: &str,
+        received: Received,
+    ) -> Result<bool, String> {
+        let Some(tasks) = &self.tasks else { return Ok(false) };
+        match tasks.due(&judge_task(WARNING, name, incident), received.deadline() - TELL).await {
+            Ok(due) => Ok(due.is_some_and(|due| due <= received.time() + CLOCKS)),
+            Err(CallError::Unavailable(why)) => Err(why),
+            Err(error) => {
+                tracing::error!(%error, "whether a warning's deadline is over cannot be read: it is taken not to be");
+                Ok(false)
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::domain::alert::{Alert, Signal};
 use crate::domain::evidence::Axis;
@@ -12,8 +13,18 @@ use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
+use crate::record_json::LONGEST_TEXT;
 use crate::respond::pins::Pin;
 use crate::respond::watch::{Look, Settle};
+
+/// A body is shorter than this, whatever Runback writes into it.
+const LONGEST_BODY: usize = 8 * 1024;
+
+/// What Runback counts in a task stays below this.
+const LARGEST_NUMBER: i64 = 1_000_000_000;
+
+/// A task's name has at most this many characters (Cloud Tasks API v2, `Task.name`).
+pub(in crate::respond) const LONGEST_NAME: usize = 500;
 
 /// A task's body.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,6 +192,12 @@ impl Task {
         Self::on(name, thread.map(str::to_owned), What::Pin(pin))
     }
 
+    /// Reads a body that anybody may have written: what is longer or larger than Runback makes it is no task.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body.get(..LONGEST_BODY).map_or(body, |_| &[])).ok()?;
+        is_bounded(&value).then(|| serde_json::from_value(value).ok())?
+    }
+
     /// As it travels.
     pub(in crate::respond) fn body(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
@@ -223,15 +240,28 @@ impl Task {
     pub(super) fn is_step(&self) -> bool {
         matches!(self.what, What::Step(_))
     }
+}
 
-    /// How many looks it has been.
-    pub(super) fn look(&self) -> u32 {
-        match &self.what {
-            What::Check(check) => check.look,
-            What::Watch(watch) => watch.look,
-            _ => 0,
-        }
+/// Texts are cut to this length in the record. What is longer would be compared with its own beginning there.
+fn is_bounded(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.chars().count() <= LONGEST_TEXT,
+        Value::Number(number) => number.as_i64().is_some_and(|number| (0..=LARGEST_NUMBER).contains(&number)),
+        Value::Array(list) => list.iter().all(is_bounded),
+        Value::Object(object) => object.values().all(is_bounded),
+        Value::Null | Value::Bool(_) => true,
     }
+}
+
+/// The kind of a judgement at the end of a warning's patience.
+pub(in crate::respond) const WARNING: &str = "warning";
+
+/// The name of a later judgement of an alert: the same for every process.
+pub(in crate::respond) fn judge_task(kind: &str, name: &ServiceName, incident: &str) -> String {
+    let ServiceName { project, region, service } = name;
+    let word = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let id = format!("{kind}-{project}-{region}-{service}-{incident}");
+    id.chars().map(word).take(LONGEST_NAME).collect()
 }
 
 /// The name of a check after a rollback: 1 is the first, 0 the first one of which people have not been told.

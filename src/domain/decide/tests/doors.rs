@@ -74,14 +74,16 @@ fn the_service_is_named_by_the_resource_or_else_by_the_policy_or_else_by_the_sco
     let all = [("project_id", "demo-project"), ("location", "asia-northeast1"), ("service_name", "k-back")];
     let ok = "rollback confirmed to k-back-00041-xyz";
     let other_scope = |world: World| world.alert(|alert| alert.scoping_project = Some("monitoring".into()));
+    let listed =
+        |world: World| other_scope(world).rules(|rules| rules.alert_projects = vec!["monitoring".into()]);
     let no_scope = |world: World| world.alert(|alert| alert.scoping_project = None);
     let named = [BY_POLICY, &[("runback_project", "demo-project")]].concat();
     check([
         ("all by the resource", labels(run, &all, &[]), ok),
         ("the resource outranks the policy", labels(run, &all, ELSEWHERE), ok),
-        ("the resource outranks the scoping project", other_scope(labels(run, &all, &[])), ok),
+        ("the resource outranks the scoping project", listed(labels(run, &all, &[])), ok),
         ("the policy and the scoping project", labels(run, &[], BY_POLICY), ok),
-        ("the policy outranks the scoping project", other_scope(labels(run, &[], &named)), ok),
+        ("the policy outranks the scoping project", listed(labels(run, &[], &named)), ok),
         ("half by the resource, half by the policy", labels(run, &all[2..], BY_POLICY), ok),
         ("no resource at all", labels("", &[], BY_POLICY), ok),
         ("an uptime check", labels("uptime_url", &[("host", "k-back.run.app")], BY_POLICY), ok),
@@ -109,6 +111,30 @@ fn the_service_is_named_by_the_resource_or_else_by_the_policy_or_else_by_the_sco
             "ignore not_guarded at guarded",
         ),
     ]);
+}
+
+/// Whoever may write alert policies in a project can name any service in them.
+#[test]
+fn an_alert_of_another_project_only_explains_unless_that_project_is_listed() {
+    let run = "cloud_run_revision";
+    let all = [("project_id", "demo-project"), ("location", "asia-northeast1"), ("service_name", "k-back")];
+    let named = [BY_POLICY, &[("runback_project", "demo-project")]].concat();
+    let scope = |world: World| world.alert(|alert| alert.scoping_project = Some("monitoring".into()));
+    let lists = |world: World, project: &'static str| {
+        scope(world).rules(move |rules| rules.alert_projects = vec![project.to_owned()])
+    };
+    let explained = "notify explain_only at failing";
+    let ok = "rollback confirmed to k-back-00041-xyz";
+    check([
+        ("by the policy's labels", scope(labels(run, &[], &named)), explained),
+        ("by the resource's labels, which a query can set", scope(labels(run, &all, &[])), explained),
+        ("that it is critical helps nothing", scope(labels(run, &all, &[]).wish("critical")), explained),
+        ("in the dark", scope(labels(run, &all, &[])).dark(None), explained),
+        ("another project is listed", lists(labels(run, &[], &named), "other"), explained),
+        ("it is listed", lists(labels(run, &[], &named), "monitoring"), ok),
+    ]);
+    let why = scope(labels(run, &[], &named)).decide().to_string();
+    assert!(why.contains("the project monitoring") && why.contains("`alert_projects`"), "{why}");
 }
 
 #[test]
