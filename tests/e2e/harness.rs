@@ -17,7 +17,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::alert::{Alert, Delivery, Envelope};
-use crate::simulator::{BOT_TOKEN, CHANNEL, Service, Simulator, World};
+use crate::simulator::{BOT_TOKEN, CHANNEL, Call, Service, Simulator, World};
 
 pub const WEBHOOK_USER: &str = "monitoring";
 pub const WEBHOOK_PASSWORD: &str = "correct horse";
@@ -349,10 +349,12 @@ impl Answer {
     }
 }
 
-/// Nothing was written, neither to a service nor to the queue.
+/// Nothing was written, neither to a service nor to the queue, but that an open incident is looked at again.
 #[track_caller]
 pub fn assert_nothing_is_touched(simulator: &Simulator) {
-    let touched: Vec<_> = ["run.put", "tasks.create"].iter().flat_map(|name| simulator.calls(name)).collect();
+    let looks_again = |call: &Call| call.name == "tasks.create" && call.body.contains("/tasks/again-");
+    let touched = ["run.put", "tasks.create"].iter().flat_map(|name| simulator.calls(name));
+    let touched: Vec<_> = touched.filter(|call| !looks_again(call)).collect();
     assert!(touched.is_empty(), "{touched:#?}");
 }
 

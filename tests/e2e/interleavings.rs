@@ -298,7 +298,7 @@ async fn a_record_that_is_gone_in_the_middle_is_told_of() {
 #[tokio::test]
 async fn the_usual_errors_do_not_count_against_a_target() {
     let (simulator, runback, alert) = under_policy(Service { rpm: 600.0, ..k_back(0.001) }, json!({})).await;
-    let alert = crate::situation::uptime(alert, json!({"runback": "rollback"}));
+    let alert = crate::situation::uptime(alert, json!({"runback": "always"}));
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     later(&simulator, &runback, minutes(6)).await;
     assert_eq!(on_record(&simulator)["phase"], "recovered", "{}", last_message(&simulator));

@@ -59,7 +59,9 @@ async fn the_text_is_the_one_that_the_answer_carries() {
     let said = judge(&simulator, &["--policy", &policy], &notification(&simulator)).await;
     let runback = Launch::beside(&simulator).start().await;
     let answer = runback.deliver(&Alert::on(&simulator, SERVICE)).await;
-    assert_eq!(said.output.trim_end(), answer.json()["explanation"].as_str().unwrap());
+    // Who only asks for a judgement is not called back.
+    let explained = answer.json()["explanation"].as_str().unwrap().replace("; judged again in 5 min", "");
+    assert_eq!(said.output.trim_end(), explained);
     runback.finish().await;
 }
 

@@ -190,7 +190,9 @@ pub(in crate::domain) fn served_well(
         readings(case)?.of(&culprit.name).iter().filter(|sample| sample.start >= began).copied().collect();
     let (before, since) = evidence::rise(&samples, FAILING_BEGAN, case.rules.min_requests)?;
     let well = evidence::ratio(before.0, before.1) <= case.limit();
-    well.then(|| {
+    // What requests do not show, a trial on requests cannot show either.
+    let shows = case.alert.signal != Signal::Other || evidence::ratio(since.0, since.1) > case.limit();
+    (well && shows).then(|| {
         format!(
             "{} served well before, {} of {} requests bad, and then {} of {}",
             culprit.name,
