@@ -97,7 +97,7 @@ impl Google {
     }
 
     /// Makes the call and gives the body of a successful answer. A repeatable one is tried again after 429, 5xx and a
-    /// lost connection, a few times and until its deadline (see [`retry`]).
+    /// lost connection, a few times and until its deadline.
     ///
     /// # Errors
     /// By kind, see [`CallError`].
