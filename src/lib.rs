@@ -31,6 +31,8 @@ mod answer;
 
 pub mod record_json;
 
+pub mod hold_json;
+
 pub mod policy_document;
 
 pub mod config;

@@ -179,6 +179,7 @@ pub fn render(notice: &Notice<'_>) -> Message {
             let advice = untouched(decision.reason, service, split);
             let title = match decision.reason {
                 Reason::ObserveMode => format!("{subject} would be rolled back (observe mode): {arrow}"),
+                Reason::OnHold => format!("{subject} would be rolled back (on hold): {arrow}"),
                 _ => format!("{subject}: {}", advice.title),
             };
             (title, advice.steps)

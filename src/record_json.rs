@@ -23,7 +23,7 @@ pub const LIMIT: usize = 8 * 1024;
 /// Longer texts are cut to this many characters.
 ///
 /// Even escaped, a character is at most six bytes, so the six texts of one rollback always fit into [`LIMIT`], without
-/// its `why`. Real names are far below it; an incident id that is longer has to be cut the same way before it is compared.
+/// its `why` and `by`. Real names are far below it; an incident id that is longer has to be cut the same way before it is compared.
 pub const LONGEST_TEXT: usize = 200;
 
 /// So many quarantine entries are worth more than the memory of old rollbacks.
@@ -40,6 +40,7 @@ const NOT_ARRIVED: &str = "not_arrived";
 const HALTED: &str = "halted";
 const RESTORING: &str = "restoring";
 const RESTORED: &str = "restored";
+const UNDONE: &str = "undone";
 
 /// Why the annotation cannot be read, in one sentence. Such a record must not be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +143,8 @@ struct WireRollback {
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
     #[serde(flatten)]
     unknown: Map<String, Value>,
 }
@@ -259,7 +262,7 @@ impl WireRecord {
         let Some(newest) = self.rollbacks.first_mut() else {
             return self.quarantine.pop().is_some();
         };
-        if newest.why.take().is_some() || self.quarantine.pop().is_some() {
+        if newest.why.take().is_some() || self.quarantine.pop().is_some() || newest.by.take().is_some() {
             return true;
         }
         // A split of a hundred revisions with the longest names. Half of it would be a lie; without it, the split
@@ -301,10 +304,12 @@ impl WireRollback {
                 HALTED => Phase::Halted,
                 RESTORING => Phase::Restoring,
                 RESTORED => Phase::Restored,
+                UNDONE => Phase::Undone,
                 _ => Phase::Other(self.phase),
             },
             reason: self.reason,
             why: self.why,
+            by: self.by,
         })
     }
 
@@ -335,10 +340,12 @@ impl WireRollback {
                 Phase::Halted => HALTED.to_owned(),
                 Phase::Restoring => RESTORING.to_owned(),
                 Phase::Restored => RESTORED.to_owned(),
+                Phase::Undone => UNDONE.to_owned(),
                 Phase::Other(phase) => cut(phase),
             },
             reason: cut(&rollback.reason),
             why: rollback.why.as_deref().map(cut),
+            by: rollback.by.as_deref().map(cut),
             unknown: Map::new(),
         }
     }

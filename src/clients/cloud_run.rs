@@ -18,7 +18,7 @@ use wire::{RevisionList, WireRevision, WireService, WireTarget};
 
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
 use crate::domain::traffic::PROBE_TAG;
-use crate::record_json;
+use crate::{hold_json, record_json};
 
 /// The annotation that carries our record.
 const STATE: &str = record_json::ANNOTATION;
@@ -201,6 +201,7 @@ impl ServiceDocument {
                 .filter(|condition| condition.status != "True")
                 .and_then(|condition| condition.message.clone()),
             latest_ready: wire.status.latest_ready,
+            hold: hold_json::parse(wire.metadata.annotations.get(hold_json::ANNOTATION).map(String::as_str)),
         };
         let record = wire.metadata.annotations.get(STATE).cloned();
         let (generation, latest_created) = (wire.metadata.generation, wire.status.latest_created);

@@ -348,7 +348,8 @@ fn is_no_better(target: &Judgement, culprit: &Judgement, rules: &Rules) -> bool 
 /// The previous split would overwrite whatever somebody has changed since, so every share has to be as it was written.
 fn gives_back(view: &View<'_>) -> bool {
     let View { rollback, service, rules, .. } = *view;
-    let wanted = rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce;
+    let wanted =
+        rules.not_helped == NotHelped::Restore && rules.mode == Mode::Enforce && !rollback.is_by_hand();
     wanted && !rollback.from.is_empty() && rollback.is_untouched(service)
 }
 

@@ -176,7 +176,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     if let Some(why) = tried {
         trail.gate("trial", limits::trial(&case, culprit, why))?;
     }
-    trail.gate("enforce", limits::enforce(rules))?;
+    trail.gate("enforce", limits::enforce(&case))?;
     match preflight::check(&case, &target, reason == Reason::Critical, facts.probes) {
         Some(Preflight::Wanted(wish)) => return Ok(Walked::NeedsProbe(wish)),
         Some(Preflight::Known(passage)) => trail.gate("preflight", passage)?,

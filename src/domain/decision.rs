@@ -163,6 +163,8 @@ reasons! {
     SchemaFence = "schema_fence",
     /// The policy says to explain only.
     ObserveMode = "observe_mode",
+    /// Somebody holds the service: explain only, until then.
+    OnHold = "on_hold",
     /// A deploy is watched from now on.
     Watching = "watching",
     /// A change of a service that put no new revision into traffic.

@@ -6,6 +6,8 @@ pub mod alert;
 
 pub mod service;
 
+pub mod hold;
+
 pub mod evidence;
 
 pub mod probe;

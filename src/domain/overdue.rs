@@ -97,6 +97,7 @@ mod tests {
             reason: "confirmed".into(),
             why: None,
             trial: false,
+            by: None,
         }
     }
 

@@ -53,8 +53,11 @@ pub struct Rollback {
     pub phase: Phase,
     /// The decision's reason code.
     pub reason: String,
-    /// The figures that the last write rests on, as a sentence for people who could not be told at once.
+    /// The figures that the last write rests on, as a sentence for people who could not be told at once; of a rollback by
+    /// hand what its author gave as the reason.
     pub why: Option<String>,
+    /// Whose rollback by hand it is, where that is known.
+    pub by: Option<String>,
 }
 
 /// How far a rollback has come.
@@ -80,6 +83,8 @@ pub enum Phase {
     Restoring,
     /// It did not help, the previous split is back, and the culprit is not to blame.
     Restored,
+    /// A person has put the previous split back.
+    Undone,
     /// A phase of a later version of the same format. Taken as finished.
     Other(String),
 }
@@ -120,6 +125,9 @@ pub fn age(at: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
     if age < -CLOCKS { LONG_AGO } else { age.max(TimeDelta::zero()) }
 }
 
+/// The reason of a rollback that a person made.
+pub const BY_HAND: &str = "manual";
+
 const MAX_ROLLBACKS: usize = 10;
 const MAX_QUARANTINE: usize = 20;
 const MAX_CLOSED: usize = 10;
@@ -158,7 +166,7 @@ impl Record {
         for rollback in record.rollbacks.iter_mut().filter(|rollback| rollback.id == changed.id) {
             rollback.clone_from(changed);
         }
-        if matches!(changed.phase, Phase::Restoring | Phase::Restored) {
+        if matches!(changed.phase, Phase::Restoring | Phase::Restored | Phase::Undone) {
             record.quarantine.retain(|entry| entry.revision != changed.culprit);
         }
         record
@@ -177,18 +185,26 @@ impl Record {
         self
     }
 
-    /// The record with one more rollback and its culprit in quarantine, cut to its limits.
+    /// The record with one more rollback and its culprit in quarantine if it is `bad`, cut to its limits.
     ///
     /// A quarantine entry goes when its revision no longer `exists`.
     #[must_use]
-    pub fn with(&self, rollback: Rollback, bad: Quarantined, exists: impl Fn(&str) -> bool) -> Self {
+    pub fn with(
+        &self,
+        rollback: Rollback,
+        bad: impl Into<Option<Quarantined>>,
+        exists: impl Fn(&str) -> bool,
+    ) -> Self {
         let mut rollbacks = vec![rollback];
         // Figures are for telling people late; of what came before they have heard.
-        rollbacks.extend(self.rollbacks.iter().map(|old| Rollback { why: None, ..old.clone() }));
+        let told =
+            |old: &Rollback| Rollback { why: old.why.clone().filter(|_| old.is_by_hand()), ..old.clone() };
+        rollbacks.extend(self.rollbacks.iter().map(told));
         rollbacks.truncate(MAX_ROLLBACKS);
-        let mut quarantine = vec![bad];
-        let others = self.quarantine.iter().filter(|entry| entry.revision != quarantine[0].revision);
-        let kept: Vec<_> = others.filter(|entry| exists(&entry.revision)).cloned().collect();
+        let mut quarantine: Vec<_> = bad.into().into_iter().collect();
+        let is_new = |entry: &&Quarantined| quarantine.iter().all(|bad| bad.revision != entry.revision);
+        let kept = self.quarantine.iter().filter(is_new).filter(|entry| exists(&entry.revision));
+        let kept: Vec<_> = kept.cloned().collect();
         quarantine.extend(kept);
         quarantine.truncate(MAX_QUARANTINE);
         Self { rollbacks, quarantine, waiting: None, closed: self.closed.clone() }
@@ -196,6 +212,12 @@ impl Record {
 }
 
 impl Rollback {
+    /// Whether a person made it, by a command. Runback never undoes it, and counts it for no limit of its own.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.reason == BY_HAND
+    }
+
     /// Whether nobody has judged yet how it ended.
     #[must_use]
     pub fn awaits_verdict(&self) -> bool {
@@ -256,6 +278,9 @@ impl Rollback {
     /// The split when everything has moved.
     #[must_use]
     pub fn end(&self) -> Vec<Share> {
+        if self.is_by_hand() {
+            return self.to();
+        }
         steps::split(&self.from, &self.culprit, &self.target, steps::ALL)
     }
 
@@ -263,7 +288,9 @@ impl Rollback {
     #[must_use]
     pub fn to(&self) -> Vec<Share> {
         match self.phase {
-            Phase::Restoring | Phase::Restored => self.from.clone(),
+            Phase::Restoring | Phase::Restored | Phase::Undone => self.from.clone(),
+            // Whoever goes back by hand names the one revision that is to serve.
+            _ if self.is_by_hand() => vec![Share { revision: self.target.clone(), percent: steps::ALL }],
             _ => steps::split(&self.from, &self.culprit, &self.target, self.step),
         }
     }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
+use super::hold::Hold;
+
 /// The full name of a Cloud Run service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceName {
@@ -62,6 +64,8 @@ pub struct Service {
     pub trouble: Option<String>,
     /// The newest revision that became ready: what LATEST means.
     pub latest_ready: Option<String>,
+    /// Who wants Runback to keep its hands off, if somebody has said so; it may be over.
+    pub hold: Option<Hold>,
 }
 
 /// One entry of a traffic list.
@@ -120,6 +124,12 @@ impl Service {
     #[must_use]
     pub fn spec_split(&self) -> Split {
         added_up(&self.spec_traffic, |to| Some(self.resolve(to).unwrap_or_default()))
+    }
+
+    /// The hold that is in force, if one is.
+    #[must_use]
+    pub fn held(&self, now: DateTime<Utc>) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| hold.is_on(now))
     }
 
     /// The revision that a destination means; nothing when no revision is ready.

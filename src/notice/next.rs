@@ -101,6 +101,11 @@ pub(super) fn release(service: &ServiceName) -> String {
     )
 }
 
+fn resume(service: &ServiceName) -> String {
+    let ServiceName { project, region, service } = service;
+    format!("runback resume projects/{}/locations/{}/services/{}", name(project), name(region), name(service))
+}
+
 /// What comes next when nothing was moved. `split` is the plan's result, if there is a plan.
 pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Option<&[Share]>) -> Advice {
     let planned = service.zip(split).and_then(|(service, split)| split_command(service, split));
@@ -238,6 +243,11 @@ pub(super) fn untouched(reason: Reason, service: Option<&ServiceName>, split: Op
                 service.map(release),
             );
             ("", vec![switch, pin])
+        }
+        Reason::OnHold => {
+            let switch = by_hand("To do it by hand all the same:");
+            let resume = Step::run("To let Runback act again before the hold ends:", service.map(resume));
+            ("", vec![switch, resume])
         }
         Reason::PermissionDenied => (
             "Cloud Run refuses Runback",

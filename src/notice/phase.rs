@@ -49,6 +49,11 @@ pub fn standing(service: &ServiceName, rollback: &Rollback) -> Option<Message> {
             "not_helped",
             format!("*`{to}` is no better than `{from}`.* The traffic is back as it was before."),
         ),
+        Phase::Undone => (
+            "the rollback is undone by hand".into(),
+            "undone",
+            format!("Somebody took `runback undo`: `{from}` has its traffic back."),
+        ),
         Phase::Unjudged => (
             "not clear whether the rollback helped".into(),
             "unjudged",

@@ -328,6 +328,7 @@ fn a_resumed_rollback_is_told_from_the_record() {
         step: 100,
         phase: Phase::Switching,
         reason: "critical".into(),
+        by: None,
     };
     let partly = Rollback { step: 50, ..record.clone() };
     let tell = |rollback: Rollback| {
@@ -627,6 +628,7 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
         reason: "confirmed".into(),
         why: None,
         trial: false,
+        by: None,
     };
     let told = |ended, target, culprit| {
         let (service, rollback) = (&service(), &rollback);
@@ -704,6 +706,7 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
                 reason: "confirmed".into(),
                 why: Some(long.clone()),
                 trial: false,
+                by: None,
             };
             let (service, rollback) = (&service(), &rollback);
             let (target, culprit, trouble, now) = (Some(judged), Some(judged), Some(long.as_str()), at(6));

@@ -26,6 +26,7 @@ fn rollback() -> Rollback {
         reason: "confirmed".to_owned(),
         why: None,
         trial: false,
+        by: None,
     }
 }
 
@@ -60,10 +61,11 @@ fn the_format_is_the_one_of_the_contract() {
 fn what_was_written_is_read_back() {
     let told = Rollback { phase: Phase::Told, from: Vec::new(), ..rollback() };
     let other = Rollback { phase: Phase::Other("restored 100%".to_owned()), ..rollback() };
+    let by_hand = Rollback { by: Some("ana@example.com".to_owned()), ..rollback() };
     let odd = Rollback { incident: "インシデント \"1\"\n\u{0}".to_owned(), ..rollback() };
     let unnamed = Quarantined { digest: None, commit: None, ..quarantined() };
     let record = Record {
-        rollbacks: vec![rollback(), told, other, odd],
+        rollbacks: vec![rollback(), told, other, by_hand, odd],
         quarantine: vec![quarantined(), unnamed],
         ..Record::default()
     };
@@ -82,6 +84,7 @@ fn every_phase_has_its_word_and_an_unknown_word_is_kept() {
         (Phase::Overruled, "overruled"),
         (Phase::NotArrived, "not_arrived"),
         (Phase::Halted, "halted"),
+        (Phase::Undone, "undone"),
         (Phase::Restoring, "restoring"),
         (Phase::Restored, "restored"),
         (Phase::Other("praised".to_owned()), "praised"),
@@ -116,7 +119,7 @@ fn times_are_written_in_utc_and_read_in_any_zone() {
 #[test]
 fn fields_of_a_later_writer_are_tolerated_and_optional_ones_may_be_missing() {
     let annotation = r#"{"v":1,"new":{},"rollbacks":[{"incident":"0.abc","at":"2026-11-22T01:02:03Z",
-        "culprit":"k-back-00002","target":"k-back-00001","by":"someone"}],
+        "culprit":"k-back-00002","target":"k-back-00001","via":"someone"}],
         "quarantine":[{"revision":"k-back-00002","digest":null,"at":"2026-11-22T01:02:03Z","why":[1]}]}"#;
     let rollback = Rollback {
         id: String::new(),
@@ -136,15 +139,15 @@ fn fields_of_a_later_writer_are_tolerated_and_optional_ones_may_be_missing() {
 #[test]
 fn what_a_later_writer_has_added_survives_a_rewrite() {
     let before = r#"{"v":1,"owner":"team-a","rollbacks":[{"id":"rb-1","incident":"0.abc","at":"2026-11-22T01:02:03Z",
-        "culprit":"k-back-00002","target":"k-back-00001","by":{"who":"someone"}}],
+        "culprit":"k-back-00002","target":"k-back-00001","via":{"who":"someone"}}],
         "quarantine":[{"revision":"k-back-00002","at":"2026-11-22T01:02:03Z","lift":[1]}]}"#;
     let record = parse(Some(before)).unwrap();
     let newer = Rollback { id: "rb-2".to_owned(), phase: Phase::Told, ..rollback() };
     let record = Record { rollbacks: vec![newer, record.rollbacks[0].clone()], ..record };
     let after: Value = serde_json::from_str(&write(&record, Some(before))).unwrap();
     assert_eq!(after["owner"], "team-a");
-    assert_eq!(after["rollbacks"][0]["by"], Value::Null, "it was said of another rollback");
-    assert_eq!(after["rollbacks"][1]["by"]["who"], "someone");
+    assert_eq!(after["rollbacks"][0]["via"], Value::Null, "it was said of another rollback");
+    assert_eq!(after["rollbacks"][1]["via"]["who"], "someone");
     assert_eq!(after["quarantine"][0]["lift"][0], 1);
     // What nobody here understands must not keep a rollback from being recorded.
     let huge = before.replace("team-a", &"x".repeat(2 * LIMIT)).replace("someone", &"y".repeat(2 * LIMIT));

@@ -171,5 +171,6 @@ fn started(case: &Case<'_>, decision: &Decision, plan: &Plan, service: &Service)
         phase: Phase::Switching,
         reason: decision.reason.code().to_owned(),
         why: failing.map(|gate| gate.detail.clone()),
+        by: None,
     }
 }

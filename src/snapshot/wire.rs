@@ -11,6 +11,7 @@ use super::{Scene, Snapshot};
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::probe::{Outcome, Probed};
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
+use crate::hold_json;
 
 const VERSION: u64 = 1;
 
@@ -55,6 +56,9 @@ struct WireService {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trouble: Option<String>,
     latest_ready: Option<String>,
+    /// The annotation, whatever it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -210,6 +214,7 @@ impl WireService {
             in_flight: self.in_flight,
             trouble: self.trouble,
             latest_ready: self.latest_ready,
+            hold: hold_json::parse(self.hold.as_deref()),
         }
     }
 
@@ -237,6 +242,7 @@ impl WireService {
             in_flight: service.in_flight,
             trouble: service.trouble.clone(),
             latest_ready: service.latest_ready.clone(),
+            hold: service.hold.as_ref().map(hold_json::write),
         }
     }
 }

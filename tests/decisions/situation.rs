@@ -383,6 +383,7 @@ impl Situation {
             in_flight: self.in_flight,
             trouble: None,
             latest_ready: ready.min_by_key(|revision| revision.age.0).map(|revision| revision.name.clone()),
+            hold: None,
         }
     }
 

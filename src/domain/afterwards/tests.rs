@@ -53,6 +53,7 @@ fn moved_all() -> Scene {
             reason: "confirmed".into(),
             why: None,
             trial: false,
+            by: None,
         },
         spec: vec![(GOOD, 100)],
         status: vec![(GOOD, 100)],
@@ -128,6 +129,7 @@ impl Scene {
             in_flight: self.in_flight,
             trouble: None,
             latest_ready: Some(BAD.into()),
+            hold: None,
         };
         let Self { rollback, rules, told, last_look, now, .. } = self;
         let (told, last_look, now) = (*told, *last_look, *now);
@@ -323,6 +325,7 @@ fn a_rollback_that_is_over_stays_over() {
         Phase::NotArrived,
         Phase::Halted,
         Phase::Restored,
+        Phase::Undone,
         Phase::Other("praised".into()),
     ] {
         for finding in Finding::ALL {
@@ -343,6 +346,7 @@ fn word(phase: &Phase) -> &'static str {
         Phase::Halted => "halted",
         Phase::Restoring => "restoring",
         Phase::Restored => "restored",
+        Phase::Undone => "undone",
         Phase::Other(_) => "other",
     }
 }

@@ -158,17 +158,21 @@ pub(in crate::domain) fn hasten(case: &Case<'_>, rollback: &Rollback) -> Halt {
     }
     let judged = case.revision(culprit).map(|culprit| failing::judge(case, culprit));
     match judged {
-        Some(Ok((Reason::Critical, figures))) if case.rules.mode == Mode::Enforce => Halt {
-            outcome: Outcome::Hasten(Box::new(Rollback {
-                reason: Reason::Critical.code().into(),
-                why: Some(format!(
-                    "All of it at once, because {culprit} is critical by another alert: {figures}"
-                )),
-                ..rollback.clone()
-            })),
-            reason: Reason::Critical,
-            detail: format!("{detail}; critical now, so the rest goes at once: {figures}"),
-        },
+        Some(Ok((Reason::Critical, figures)))
+            if case.rules.mode == Mode::Enforce && case.service.held(case.now).is_none() =>
+        {
+            Halt {
+                outcome: Outcome::Hasten(Box::new(Rollback {
+                    reason: Reason::Critical.code().into(),
+                    why: Some(format!(
+                        "All of it at once, because {culprit} is critical by another alert: {figures}"
+                    )),
+                    ..rollback.clone()
+                })),
+                reason: Reason::Critical,
+                detail: format!("{detail}; critical now, so the rest goes at once: {figures}"),
+            }
+        }
         _ => Halt::ignore(Reason::AlreadyHandled, detail),
     }
 }

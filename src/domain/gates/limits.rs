@@ -14,7 +14,8 @@ use crate::domain::text;
 /// Cooldown and daily budget, by our record.
 pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
     let Case { record, rules, now, .. } = *case;
-    if let Some(last) = record.rollbacks.first() {
+    let automatic = record.rollbacks.iter().filter(|rollback| !rollback.is_by_hand());
+    if let Some(last) = automatic.clone().next() {
         // Its next step would never come: the tasks follow the newest rollback only.
         if last.is_under_way() && last.is_wanted(case.service) {
             let detail = format!(
@@ -35,8 +36,7 @@ pub(in crate::domain) fn allowed(case: &Case<'_>) -> Passage<()> {
             return Err(Halt::notify(Reason::Cooldown, detail));
         }
     }
-    let today =
-        record.rollbacks.iter().filter(|rollback| age(rollback.at, now) < TimeDelta::hours(24)).count();
+    let today = automatic.filter(|rollback| age(rollback.at, now) < TimeDelta::hours(24)).count();
     let most = rules.max_rollbacks_per_day;
     let detail = format!("{today} of {most} automatic rollbacks in the last 24 h");
     if today >= usize::try_from(most).unwrap_or(usize::MAX) {
@@ -79,9 +79,12 @@ pub(in crate::domain) fn schema(rules: &Rules, culprit: &Revision, target: &Revi
     }
 }
 
-pub(in crate::domain) fn enforce(rules: &Rules) -> Passage<()> {
-    match rules.mode {
-        Mode::Enforce => Ok(((), "the policy says to act".into())),
-        Mode::Observe => Err(Halt::notify(Reason::ObserveMode, "the policy says to observe only")),
+pub(in crate::domain) fn enforce(case: &Case<'_>) -> Passage<()> {
+    match (case.rules.mode, case.service.held(case.now)) {
+        (Mode::Observe, _) => Err(Halt::notify(Reason::ObserveMode, "the policy says to observe only")),
+        (Mode::Enforce, Some(hold)) => {
+            Err(Halt::notify(Reason::OnHold, format!("the service is {}", hold.sentence())))
+        }
+        (Mode::Enforce, None) => Ok(((), "the policy says to act, and nobody holds the service".into())),
     }
 }

@@ -43,6 +43,7 @@ fn rollback() -> Rollback {
         reason: "confirmed".into(),
         why: None,
         trial: false,
+        by: None,
     }
 }
 
@@ -74,6 +75,7 @@ fn serving(split: &[(&str, u8)]) -> Service {
         in_flight: false,
         trouble: None,
         latest_ready: Some("s-3".into()),
+        hold: None,
     }
 }
 

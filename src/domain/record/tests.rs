@@ -31,6 +31,7 @@ fn rollback(number: i64, culprit: &str) -> Rollback {
         reason: "confirmed".into(),
         why: None,
         trial: false,
+        by: None,
     }
 }
 
@@ -143,6 +144,7 @@ fn service(spec: &[(Destination, u8)], status: &[(&str, u8)]) -> Service {
         in_flight: false,
         trouble: None,
         latest_ready: Some("k42".into()),
+        hold: None,
     }
 }
 
@@ -201,6 +203,16 @@ fn taking_the_blame_off_a_culprit_lifts_its_quarantine() {
     let told = Rollback { phase: Phase::Told, ..before.rollbacks[0].clone() };
     assert_eq!(quarantined(&before.with_changed(&told)), ["bad-2", "bad-1", "bad-0"]);
     assert_eq!(before.with_changed(&rollback(9, "unknown")), before, "one that the record has lost");
+}
+
+#[test]
+fn going_forward_by_hand_puts_nobody_in_quarantine() {
+    let by_hand = Rollback { reason: BY_HAND.into(), why: Some("the fix".into()), ..rollback(9, "k41") };
+    let record = record(3).with(by_hand.clone(), None, |_| true);
+    assert_eq!(quarantined(&record), ["bad-2", "bad-1", "bad-0"]);
+    assert_eq!(by_hand.to(), [Share { revision: by_hand.target.clone(), percent: 100 }]);
+    let later = record.with(rollback(10, "bad-9"), bad(10, "bad-9"), |_| true);
+    assert_eq!(later.rollbacks[1].why, by_hand.why, "what a person said stays");
 }
 
 #[test]

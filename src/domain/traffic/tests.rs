@@ -47,6 +47,7 @@ fn service(spec: &str, status: &str) -> Service {
         in_flight: false,
         trouble: None,
         latest_ready: Some("k42".into()),
+        hold: None,
     }
 }
 
@@ -321,6 +322,7 @@ fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<
         reason: "confirmed".into(),
         why: None,
         trial: false,
+        by: None,
     };
     words(&restored(&service, &rollback))
 }

@@ -40,6 +40,7 @@ fn serving(split: &[(&str, u8)]) -> Service {
         in_flight: false,
         trouble: None,
         latest_ready: None,
+        hold: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
         reason: "confirmed".into(),
         why: None,
         trial: false,
+        by: None,
     };
     Ok(Record { rollbacks: vec![rollback], ..Record::default() })
 }

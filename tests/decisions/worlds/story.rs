@@ -92,6 +92,7 @@ pub fn first_entry(at: DateTime<Utc>, culprit: String, target: String, from: Vec
         phase: Phase::Switching,
         reason: Reason::Confirmed.code().into(),
         why: None,
+        by: None,
     }
 }
 

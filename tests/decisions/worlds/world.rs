@@ -270,6 +270,7 @@ impl World {
             in_flight: false,
             trouble: None,
             latest_ready: ready.map(name_of),
+            hold: None,
         }
     }
 

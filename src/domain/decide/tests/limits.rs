@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use crate::domain::hold::Hold;
 use crate::domain::policy::{Mode, SchemaRule};
 
 use super::check;
@@ -35,6 +36,46 @@ fn a_rollback_has_to_cool_down() {
         ("a longer cooldown is over", hours(rolled_back(&[120]), 2), BACK),
         ("no cooldown", hours(rolled_back(&[0]), 0), BACK),
         ("the newest counts", rolled_back(&[300, 10]), "notify cooldown at allowed"),
+    ]);
+}
+
+#[test]
+fn what_a_person_rolled_back_counts_for_no_limit() {
+    let by_hand = |world: World| {
+        world.record(|record| {
+            for rollback in &mut record.rollbacks {
+                rollback.reason = "manual".into();
+            }
+        })
+    };
+    check([
+        ("a minute ago", by_hand(rolled_back(&[1])), BACK),
+        ("three today", by_hand(rolled_back(&[180, 120, 60])), BACK),
+        (
+            "an automatic one before it still cools down",
+            by_hand(rolled_back(&[20, 1])).record(|record| record.rollbacks[1].reason = "critical".into()),
+            "notify cooldown at allowed",
+        ),
+    ]);
+}
+
+#[test]
+fn nothing_moves_while_somebody_holds_the_service() {
+    let held = |minutes: Option<i64>| {
+        let mut world = World::outage();
+        let until = minutes.map(super::world::ago);
+        world.service.hold = Some(Hold { until, by: "ana@example.com".into(), why: "migration".into() });
+        world
+    };
+    check([
+        ("until somebody resumes it", held(None), "notify on_hold at enforce"),
+        ("for another minute", held(Some(-1)), "notify on_hold at enforce"),
+        ("until a moment ago", held(Some(0)), BACK),
+        (
+            "who only observes is not held",
+            held(None).rules(|rules| rules.mode = Mode::Observe),
+            "notify observe_mode at enforce",
+        ),
     ]);
 }
 

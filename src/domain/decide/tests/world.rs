@@ -92,6 +92,7 @@ impl World {
                 in_flight: false,
                 trouble: None,
                 latest_ready: None,
+                hold: None,
             },
             revisions: Vec::new(),
             record: Ok(Record::default()),
@@ -219,6 +220,7 @@ impl World {
             reason: "critical".into(),
             why: None,
             trial: false,
+            by: None,
         };
         let bad = Quarantined { revision: culprit.into(), digest, commit: None, at: ago(minutes) };
         self.record(|record| {
