@@ -46,6 +46,9 @@ pub const ANSWER_WITHIN: Duration = Duration::from_millis(7_500);
 /// What is left for Slack at the end.
 const TELL: Duration = Duration::from_millis(1_500);
 
+/// What is under way when time is up gets this much more, all of it together.
+const OVERTIME: Duration = Duration::from_millis(400);
+
 /// How often a decision is made anew when the service keeps changing under it.
 const MOST_LOOKS_AT_ONCE: usize = 5;
 
@@ -122,6 +125,11 @@ impl Received {
 
     fn deadline(&self) -> Instant {
         self.instant + ANSWER_WITHIN
+    }
+
+    /// After this no call is waited for.
+    fn end(&self) -> Instant {
+        self.deadline() + OVERTIME
     }
 }
 

@@ -59,14 +59,17 @@ impl Runback {
                     // Our own write, whose answer was lost or whose switch took long: its story is the whole decision.
                     let decision =
                         story.map_or_else(|| decision.clone().recalling(rollback), |(decision, _)| decision);
-                    return Ok(self.pursue(case, decision, Rollback::clone(rollback), look.document).await);
+                    let written = Rollback::clone(rollback);
+                    // Our own write of a moment ago, whose answer was lost.
+                    let judged = looks > 0 && self.memory.story(&rollback.id).is_some();
+                    return Ok(self.pursue(case, decision, written, look.document, judged).await);
                 }
                 Outcome::Hasten(rollback) => {
                     looks += 1;
                     let all = stepped(case, rollback, steps::ALL, rollback.why.clone());
                     match self.go_on(document, &all, deadline - TELL).await {
                         Ok(written) => {
-                            let ending = self.pursue(case, look.decision, all.clone(), written).await;
+                            let ending = self.pursue(case, look.decision, all.clone(), written, true).await;
                             self.show_phase(name, &all.id, None, deadline).await;
                             return Ok(ending);
                         }
@@ -111,7 +114,7 @@ impl Runback {
                 return Ok(Ending::Later("a rollback without a plan or a readable record".into()));
             };
             match written {
-                Ok(document) => return Ok(self.pursue(case, look.decision, rollback, document).await),
+                Ok(document) => return Ok(self.pursue(case, look.decision, rollback, document, true).await),
                 Err(CallError::Conflict(why)) => {
                     tracing::warn!(%why, "the service changed while it was judged; looking again")
                 }
@@ -141,6 +144,7 @@ impl Runback {
         decision: Decision,
         rollback: Rollback,
         document: ServiceDocument,
+        judged: bool,
     ) -> Ending {
         let name = document.service.name.clone();
         let (written, thread) = (rollback.clone(), self.memory.thread(&rollback.id));
@@ -157,6 +161,7 @@ impl Runback {
             patient: true,
             late,
             untold: false,
+            judged,
         };
         match self.follow(case, course).await {
             Followed::Done(_) => Ending::Decided(Box::new(decision)),
@@ -170,7 +175,7 @@ impl Runback {
                     )),
                 }
             }
-            Followed::Again(why) => Ending::Later(why),
+            Followed::Again(why) | Followed::Unplanned(why) => Ending::Later(why),
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Course<'a> {
     pub(super) late: bool,
     /// Whether it is certain that nobody has told people yet.
     pub(super) untold: bool,
+    /// Whether this request has read the evidence that the last write rests on. Only then it may move more.
+    pub(super) judged: bool,
 }
 
 /// What came of watching.
@@ -62,6 +64,8 @@ pub(super) enum Followed {
     OnItsWay(String),
     /// It has to be looked at again, for this reason.
     Again(String),
+    /// It is seen and told of, but the queue refuses the next step, for this reason. Moving more needs a look first.
+    Unplanned(String),
 }
 
 impl Runback {
@@ -91,7 +95,7 @@ impl Runback {
             if let Some(thread) = &course.thread {
                 self.memory.keep_thread(&course.rollback.id, thread);
             }
-            let deadline = case.received.deadline().max(Instant::now() + Duration::from_millis(500));
+            let deadline = case.received.end();
             let Course { rollback, document, .. } = &course;
             match ended {
                 Some(ended) if known => {
@@ -121,6 +125,11 @@ impl Runback {
                 let (ended, thread) = (Afterwards::Undecided, course.thread.as_deref());
                 let told = self.report(document, rollback, ended, (None, None), thread, case.received).await;
                 return told.map_or_else(Followed::Again, |_| Followed::Done(true));
+            }
+            if !course.judged {
+                // Traffic moves on evidence, and this request has read none.
+                self.memory.forget(&next_task(rollback, course.rules));
+                return Followed::Unplanned(format!("the next step cannot be planned: {why}"));
             }
             // Nobody would come back for the next step, and a rollback that stays half-way helps nobody.
             tracing::error!(%why, rollback = rollback.id, "the next step cannot be planned; moving all traffic now");
@@ -297,7 +306,7 @@ impl Runback {
         let axis = axis_of(case.alert.signal);
         let body = Task::step(&document.service.name, rollback, axis, percent, told, thread.clone()).body();
         let (name, due) = (step_task(rollback, percent), rollback.last_write() + rules.step_interval);
-        let until = (deadline - WITHOUT_QUEUE).max(Instant::now() + ASK_QUEUE);
+        let until = (deadline - WITHOUT_QUEUE).max(Instant::now() + ASK_QUEUE).min(deadline);
         tasks.create(&name, &body, due, until).await
     }
 
@@ -326,7 +335,7 @@ impl Runback {
                     tracing::error!(%error, rollback = rollback.id, "the rollback stands, but no later check is planned");
                     let text = || notice::no_look_ahead(service, rollback, &error.to_string());
                     let news = (rollback.id.as_str(), "no check");
-                    self.tell_once(news, text, thread.as_deref(), deadline).await;
+                    self.tell_once(news, text, thread.as_deref(), case.received.deadline()).await;
                     planned = Err(error);
                 }
             }
@@ -353,8 +362,7 @@ impl Runback {
         let body = Task::watch(service, rollback, axis_of(case.alert.signal), look, thread).body();
         let due = case.received.time() + WATCH_AGAIN;
         let name = watch_task(rollback, look);
-        let deadline = case.received.deadline().max(Instant::now() + PLAN);
-        tasks.create(&name, &body, due, deadline).await.map_err(|error| error.to_string())
+        tasks.create(&name, &body, due, case.received.end()).await.map_err(|error| error.to_string())
     }
 }
 

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use tokio::time::Instant;
 
 use super::follow_up::{Task, WARNING, judge_task};
-use super::{Case, Ending, Runback};
+use super::{Case, Ending, OVERTIME, Runback};
 use crate::clients::slack::{Posted, SlackError};
 use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Outcome, Reason};
@@ -17,8 +17,7 @@ use crate::domain::watch;
 use crate::notice::{self, Ahead, Arrival, Notice};
 use crate::record_json;
 
-/// Slack gets at least and at most this long, so that neither an early nor a late message starves.
-const LEAST: Duration = Duration::from_millis(500);
+/// Slack gets at most this long, so that an early message leaves time for a late one.
 const MOST: Duration = Duration::from_secs(3);
 
 /// How often a message is changed when phases overtake each other.
@@ -232,7 +231,7 @@ impl Runback {
 
 /// Slack's time.
 fn time_until(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).clamp(LEAST, MOST)
+    (deadline + OVERTIME).saturating_duration_since(Instant::now()).min(MOST)
 }
 
 /// What is told once for each reason.

@@ -25,7 +25,7 @@ async fn about_to_be(ending: &str) -> (Simulator, Runback, usize) {
         "unjudged" => {
             simulator.change(SERVICE, |service| service.service.rpm = 0.2);
             simulator.advance(minutes(5));
-            for _ in 1..5 {
+            for _ in 0..2 {
                 later(&simulator, &runback, minutes(4)).await;
             }
         }

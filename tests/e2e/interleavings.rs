@@ -77,6 +77,10 @@ async fn when_neither_the_next_step_nor_the_rest_can_be_had_the_alert_comes_agai
     simulator.at("tasks.create").always().fails(403);
     simulator.at("run.put").skip(1).fails(503);
     assert_eq!(runback.deliver(&alert).await.status, 503);
+    // It has read no evidence for more: that is read once the step is due.
+    assert_eq!(runback.deliver(&alert).await.status, 503);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
+    simulator.advance(minutes(10));
     assert_eq!(runback.deliver(&alert).await.status, 200);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     assert_eq!(messages_with(&simulator, "rollback begun"), 1, "{}", told(&simulator));
@@ -89,7 +93,10 @@ async fn when_neither_can_be_had_at_a_further_step_the_task_comes_again_and_ends
     simulator.at("tasks.create").always().fails(403);
     simulator.at("run.put").skip(1).fails(503);
     assert_eq!(later(&simulator, &runback, STEP).await, [503]);
-    assert_eq!(later(&simulator, &runback, Duration::from_secs(20)).await, [200]);
+    // The next look at the evidence is due when the next step is.
+    assert_eq!(later(&simulator, &runback, Duration::from_secs(20)).await, [503]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
+    assert_eq!(later(&simulator, &runback, minutes(10)).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     runback.finish().await;
 }

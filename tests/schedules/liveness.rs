@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::plan::{BAD, Deed, Door, Incident, SERVICE, Signal, What};
+use super::plan::{BAD, Deed, Door, Incident, Letter, SERVICE, Signal, What};
 use super::stage::Stage;
 use crate::simulator::{Write, hours};
 
@@ -65,9 +65,7 @@ fn rollbacks(stage: &Stage) -> Vec<String> {
             "told" => found.push(format!("{about} was never judged")),
             phase => endings.extend(ending(phase).map(|code| (about.clone(), code))),
         }
-        let told = |text: &str| {
-            text.contains(self::text(rollback, "culprit")) && text.contains(self::text(rollback, "target"))
-        };
+        let told = |shown: &str| ["culprit", "target"].iter().all(|key| shown.contains(short(rollback, key)));
         found.extend((!stage.people_read(told)).then(|| format!("nobody was told of {about}")));
     }
     for (about, codes) in endings {
@@ -84,8 +82,10 @@ fn rollbacks(stage: &Stage) -> Vec<String> {
     found
 }
 
-fn text<'a>(rollback: &'a Value, key: &str) -> &'a str {
-    rollback[key].as_str().unwrap_or_default()
+/// A revision as people read it, without its service's name.
+fn short<'a>(rollback: &'a Value, key: &str) -> &'a str {
+    let name = rollback[key].as_str().unwrap_or_default();
+    name.strip_prefix("k-back-").unwrap_or(name)
 }
 
 /// What people read of an ending: one of these codes. Whoever moved the traffic themselves need not be told.
@@ -111,18 +111,18 @@ fn culprit(stage: &Stage) -> Vec<String> {
     if !left_alone || plan.setup.errors < 0.1 || plan.setup.share < 20 || serves == 0 {
         return Vec::new();
     }
-    let alerts = plan.letters.iter().filter(|letter| letter.age < hours(1));
-    let incidents = alerts.flat_map(|letter| match &letter.what {
-        What::Incident(incident) => vec![incident],
-        What::Batch(incidents) => incidents.iter().collect(),
+    let incidents = |letter: &Letter| match &letter.what {
+        What::Incident(incident) => vec![incident.clone()],
+        What::Batch(incidents) => incidents.clone(),
         What::Deployed => Vec::new(),
-    });
-    let mut incidents: Vec<&Incident> = incidents.collect();
-    let closed: Vec<&str> =
-        incidents.iter().filter(|each| each.closed).map(|each| each.id.as_str()).collect();
-    incidents.retain(|each| each.kind == Signal::Errors && !closed.contains(&each.id.as_str()));
+    };
+    let closed = plan.letters.iter().flat_map(incidents).filter(|each| each.closed);
+    let closed: Vec<String> = closed.map(|each| each.id).collect();
+    let fresh = plan.letters.iter().filter(|letter| letter.age < hours(1)).flat_map(incidents);
+    let open = fresh.filter(|each| each.kind == Signal::Errors && !closed.contains(&each.id));
+    let incidents: Vec<Incident> = open.collect();
     let told = |incident: &Incident| stage.people_read(|text| text.contains(&incident.id));
-    if incidents.is_empty() || incidents.iter().any(|incident| told(incident)) {
+    if incidents.is_empty() || incidents.iter().any(told) {
         return Vec::new();
     }
     vec![format!("{BAD} keeps {serves} % of the traffic, and nobody was told why")]

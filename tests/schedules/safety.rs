@@ -19,6 +19,9 @@ const MOST_CALLS: usize = 120;
 /// A judgement that begins later has not its full time for evidence and the write.
 const LATEST_JUDGEMENT: f64 = 2.5;
 
+/// Nobody waits longer for one answer.
+const ONE_TRY: f64 = 1.95;
+
 /// An alert is trusted in the dark only so long after its publication.
 const FRESH: f64 = 600.0;
 
@@ -196,7 +199,7 @@ impl<'a> Seen<'a> {
         if write.at - published > FRESH {
             return Some(format!("unconfirmed, by a message of {} s ago", write.at - published));
         }
-        if incident.kind == Signal::LogMatch {
+        if incident.kind == Signal::LogMatch && incident.wish.is_none() {
             return Some("unconfirmed, by an alert that is not about requests".to_owned());
         }
         if self.known_closed(request, &head.incident) {
@@ -294,7 +297,8 @@ impl Evidence {
             if begins {
                 of_caller.push(Reading { began: call.at, queries: BTreeMap::new() });
             }
-            let answered = call.intact && call.answered.is_some_and(|at| at <= write.at);
+            let answered =
+                call.intact && call.answered.is_some_and(|at| at <= write.at.min(call.at + ONE_TRY));
             if let Some(reading) = of_caller.last_mut() {
                 *reading.queries.entry(query(&call.target)).or_default() |= answered;
             }

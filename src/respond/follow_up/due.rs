@@ -39,6 +39,8 @@ struct Due<'a> {
 #[derive(Default)]
 struct DoneSoFar {
     announced: bool,
+    /// Whether the queue refuses the next step, so that this task takes it once it is due.
+    stands_in: bool,
     evidence: Option<Evidence>,
 }
 
@@ -157,7 +159,7 @@ impl Runback {
         let service = &document.service;
         let now = received.time();
         let mut view = View { rollback: &rollback, service, rules, told, last_look, now, evidence: None };
-        let goes_on = task.goes_on(&rollback);
+        let goes_on = task.goes_on(&rollback) || done_so_far.stands_in;
         let mut look = afterwards::find(&view);
         if look == Look::ReadEvidence {
             if !goes_on || afterwards::next(&rollback.phase, Finding::Early).is_none() {
@@ -193,7 +195,19 @@ impl Runback {
                     return Ok(Some(Err(out_of_time.to_string())));
                 }
                 done_so_far.announced = true;
-                return self.announce_late(due, goes_on).await;
+                return Ok(match self.announce_late(due).await {
+                    Followed::Done(false) if !task.is_step() => {
+                        Some(Err("Slack could not be told of the rollback".into()))
+                    }
+                    // Slack's failure does not hold up a step.
+                    Followed::Done(_) if goes_on => None,
+                    Followed::Done(_) => Some(Ok(format!("people have been told of {id}"))),
+                    Followed::Unplanned(_) => {
+                        done_so_far.stands_in = true;
+                        None
+                    }
+                    Followed::OnItsWay(why) | Followed::Again(why) => Some(Err(why)),
+                });
             }
             Action::Step | Action::StepToTheEnd => self.step(due, action == Action::StepToTheEnd).await,
             Action::Restore => return self.restore(due).await,
@@ -204,11 +218,7 @@ impl Runback {
     }
 
     /// The last write has arrived and nobody knows, because it took long, Slack was down or a process died.
-    async fn announce_late(
-        &self,
-        due: Due<'_>,
-        goes_on: bool,
-    ) -> Result<Option<Result<String, String>>, CallError> {
+    async fn announce_late(&self, due: Due<'_>) -> Followed {
         let Due { task, rollback, document, rules, case, .. } = due;
         let name = document.service.name.clone();
         let story = self.memory.story(&rollback.id).filter(|_| self.memory.wrote(&rollback));
@@ -216,18 +226,11 @@ impl Runback {
         let untold = task.is_step() && task.told(&rollback) == Some(false);
         let decision =
             story.map_or_else(|| Decision::resumed(&name, rollback.clone()), |(decision, _)| decision);
-        let (thread, id) = (task.thread.clone(), rollback.id.clone());
+        let thread = task.thread.clone();
+        let (patient, judged) = (false, false);
         let course =
-            Course { decision: &decision, rollback, document, rules, thread, patient: false, late, untold };
-        Ok(match self.follow(&case, course).await {
-            Followed::Done(false) if !task.is_step() => {
-                Some(Err("Slack could not be told of the rollback".into()))
-            }
-            // Slack's failure does not hold up a step.
-            Followed::Done(_) if goes_on => None,
-            Followed::Done(_) => Some(Ok(format!("people have been told of {id}"))),
-            Followed::OnItsWay(why) | Followed::Again(why) => Some(Err(why)),
-        })
+            Course { decision: &decision, rollback, document, rules, thread, patient, late, untold, judged };
+        self.follow(&case, course).await
     }
 
     /// The next step: one write, and what follows from it.
@@ -261,6 +264,7 @@ impl Runback {
             patient: true,
             late: false,
             untold: false,
+            judged: true,
         };
         Ok(match self.follow(&case, course).await {
             Followed::Done(_) => Ok(format!("{}: {step} % of the culprit's share has moved", rollback.id)),
@@ -268,7 +272,7 @@ impl Runback {
                 .keep_watching(&case, &name, &changed, 1, thread)
                 .await
                 .map(|()| format!("{}: {step} % is written and watched", rollback.id)),
-            Followed::Again(why) => Err(why),
+            Followed::Again(why) | Followed::Unplanned(why) => Err(why),
         })
     }
 

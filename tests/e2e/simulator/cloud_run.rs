@@ -27,6 +27,12 @@ impl Write {
         self.before != self.after
     }
 
+    /// Whether it begins a rollback, and does not go on with one.
+    pub fn begins(&self) -> bool {
+        let record: Option<Value> = self.record.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        self.moved_traffic() && record.is_some_and(|record| record["rollbacks"][0]["moved"].is_null())
+    }
+
     /// The incident at the head of the record.
     pub fn incident(&self) -> Option<String> {
         let record: Value = serde_json::from_str(self.record.as_deref()?).ok()?;
@@ -117,10 +123,10 @@ pub fn replace_service(world: &mut World, key: &str, request: &Request) -> Resul
     let (after, caller) = (running.spec_split(), request.caller);
     let write = Write { service: name, before: split_before, after, record, at, caller };
     let unready = write.after.iter().filter(|(name, percent)| {
-        let before = write.before.get(*name).copied().unwrap_or(0);
-        **percent > before && running.revision(name).is_some_and(|revision| !revision.ready)
+        let more = **percent > write.before.get(*name).copied().unwrap_or(0);
+        more && write.begins() && running.revision(name).is_some_and(|revision| !revision.ready)
     });
-    let unready = unready.map(|(name, _)| format!("traffic moved to {name}, which is not ready"));
+    let unready = unready.map(|(name, _)| format!("a rollback to {name}, which is not ready"));
     let complaints: Vec<String> = complaints.into_iter().chain(unready).collect();
     let shown = running.render();
     world.violations.extend(complaints.into_iter().map(|complaint| format!("{key}: {complaint}")));

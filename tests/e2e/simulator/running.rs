@@ -215,13 +215,16 @@ impl Running {
             self.show(now, shown);
         }
         let traffic = self.spec_traffic().to_vec();
+        // A revision that is not ready gets no traffic, whatever the spec says.
+        let serves =
+            self.split(&traffic).into_keys().all(|name| self.revision(&name).is_some_and(|it| it.ready));
         match self.service.reconcile {
-            Reconcile::After(delay) => {
+            Reconcile::After(delay) if serves => {
                 let shown = self.split(&traffic);
                 self.show(now + delay.as_secs_f64(), shown);
                 self.pending = Some((traffic, Instant::now() + delay));
             }
-            Reconcile::Never => self.failed = true,
+            _ => self.failed = true,
         }
     }
 
