@@ -148,7 +148,14 @@ impl Runback {
             && !(alert.state == IncidentState::Closed && matches!(act, Act::Check(_)))
         {
             turn.reading.forget();
-            self.catch_up(name, &rules, &rollback, act, received).await?;
+            // Both ask Monitoring. One after the other, a Monitoring that does not answer would use up the time of both.
+            let caught_up = self.catch_up(name, &rules, &rollback, act, received);
+            let (caught_up, (_, evidence)) = match read {
+                Some(read) => (caught_up.await, read),
+                None => tokio::join!(caught_up, history),
+            };
+            caught_up?;
+            turn.evidence = evidence.ok().map(|evidence| (axis, evidence));
             return Ok(None);
         }
         let told = match record.as_ref().ok().and_then(|record| record.rollbacks.first()) {
