@@ -153,7 +153,11 @@ fn assemble(
         .webhook
         .map(|login| BasicAuth { user: login.user, password: login.password.expose().to_owned() });
     let clients = Clients { cloud_run, monitoring, prober, metadata, slack, tasks };
-    let runback = Runback::new(config.policy, clients, account);
+    let mut runback = Runback::new(config.policy, clients, account);
+    // Whoever says who may send alerts also wants to know that an alert claims no more than its policy says.
+    if config.callers.events.is_some() {
+        runback = runback.checking_labels();
+    }
     (runback, Door { callers: config.callers, webhook })
 }
 

@@ -69,6 +69,8 @@ pub struct Runback {
     tasks: Option<Tasks>,
     /// Runback's own service account, where a key file names it.
     account: Option<String>,
+    /// Whether an alert policy is asked for the label that an alert claims for it.
+    checks_labels: bool,
     /// Alerts on one service queue rather than race, and share what was read meanwhile.
     queues: BTreeMap<ServiceName, Mutex<Reading>>,
     /// Held while people are told of a deploy that waits behind a pin, until that is recorded.
@@ -181,10 +183,17 @@ impl Runback {
             slack,
             tasks,
             account,
+            checks_labels: false,
             queues,
             telling: Mutex::new(()),
             memory: Memory::default(),
         }
+    }
+
+    /// Lets the label `runback` count only where the alert policy itself carries it, whatever an alert says.
+    #[must_use]
+    pub fn checking_labels(self) -> Self {
+        Self { checks_labels: true, ..self }
     }
 
     /// Answers one message.
@@ -207,7 +216,7 @@ impl Runback {
     /// Answers one alert: what it decides alone, or what the service shows when its turn has come.
     async fn answer(&self, case: &Case<'_>) -> Ending {
         let Case { alert, received, .. } = *case;
-        let name = match decide(&self.facts(case, None, None, &[])) {
+        let name = match decide(&self.facts(case, None, None, None, &[])) {
             Answer::Decided(decision) => return self.conclude(case, *decision, None).await,
             Answer::ReadService(name) => name,
             Answer::ReadHistory | Answer::Probe(_) => unreachable!("the service comes first"),
@@ -240,6 +249,7 @@ impl Runback {
         &'a self,
         case: &Case<'a>,
         seen: Option<Seen<'a>>,
+        disputed: Option<&'a str>,
         history: Option<History<'a>>,
         probes: &'a [Probed],
     ) -> Facts<'a> {
@@ -249,6 +259,7 @@ impl Runback {
             policy: &self.policy,
             now: received.time(),
             published_at,
+            disputed,
             round,
             known_closed: self.memory.is_closed(&alert.incident),
             waiting_since: self.memory.waiting_since(&alert.incident),

@@ -189,6 +189,8 @@ impl Snapshot {
                 policy,
                 now: self.at,
                 published_at: delivery.published_at,
+                // Whoever asks vouches for the alert.
+                disputed: None,
                 round: if self.deadline_passed { Round::Deadline } else { Round::First },
                 known_closed: false,
                 waiting_since: None,

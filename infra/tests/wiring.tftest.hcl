@@ -206,7 +206,7 @@ run "rights_are_given_where_they_are_needed_and_nowhere_else" {
   }
 
   assert {
-    condition     = toset(google_project_iam_custom_role.evidence["other-project"].permissions) == toset(["run.revisions.list", "monitoring.timeSeries.list"])
+    condition     = toset(google_project_iam_custom_role.evidence["other-project"].permissions) == toset(["run.revisions.list", "monitoring.timeSeries.list", "monitoring.alertPolicies.get"])
     error_message = jsonencode(google_project_iam_custom_role.evidence["other-project"].permissions)
   }
 

@@ -1,4 +1,5 @@
-//! Cloud Monitoring API v3, `projects.timeSeries.list`: requests by revision and minute.
+//! Cloud Monitoring API v3: requests by revision and minute (`projects.timeSeries.list`), and an alert policy's own labels
+//! (`projects.alertPolicies.get`).
 
 mod wire;
 
@@ -7,17 +8,20 @@ use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::google::{Call, CallError, Google, address};
-use wire::{List, MetricLabels, Point};
+use wire::{AlertPolicy, List, MetricLabels, Point};
 
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
 use crate::domain::policy::Rules;
 use crate::domain::service::ServiceName;
 use crate::domain::text;
 
-const PERMISSION: &str = "monitoring.timeSeries.list";
+const READ_SERIES: &str = "monitoring.timeSeries.list";
+
+const READ_POLICY: &str = "monitoring.alertPolicies.get";
 
 /// Cloud Monitoring.
 #[derive(Clone)]
@@ -72,6 +76,31 @@ impl Monitoring {
         }
     }
 
+    /// The value of an alert policy's user label, if the policy carries it.
+    ///
+    /// # Errors
+    /// As any call; [`CallError::NotFound`] when the project has no such policy.
+    pub async fn policy_label(
+        &self,
+        project: &str,
+        policy: &str,
+        label: &str,
+        deadline: Instant,
+    ) -> Result<Option<String>, CallError> {
+        let mut url = address(&self.base, ["v3", "projects", project, "alertPolicies", policy])?;
+        url.query_pairs_mut().append_pair("fields", "userLabels");
+        let call = Call {
+            method: Method::GET,
+            url,
+            body: None,
+            permission: READ_POLICY,
+            repeatable: true,
+            deadline,
+        };
+        let mut policy: AlertPolicy = parsed(&self.google.call(call).await?)?;
+        Ok(policy.user_labels.remove(label))
+    }
+
     async fn samples(
         &self,
         name: &ServiceName,
@@ -111,13 +140,12 @@ impl Monitoring {
                 method: Method::GET,
                 url,
                 body: None,
-                permission: PERMISSION,
+                permission: READ_SERIES,
                 repeatable: true,
                 deadline,
             };
             let body = self.google.call(call).await?;
-            let list: List = serde_json::from_slice(&body)
-                .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
+            let list: List = parsed(&body)?;
             // When some of the data is missing, nobody can say which.
             let missing =
                 list.execution_errors.first().map(|error| &error.message).or(list.unreachable.first());
@@ -174,6 +202,11 @@ impl Monitoring {
         drop(query);
         Ok(url)
     }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body)
+        .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))
 }
 
 /// A text in a filter, whatever it is made of.

@@ -27,6 +27,8 @@ pub struct Alert {
     pub resource_labels: BTreeMap<String, String>,
     /// The alert policy's user labels (`policy_user_labels`).
     pub policy_labels: BTreeMap<String, String>,
+    /// The alert policy's id, from the condition's resource name. An alert in schema 1.1 has none.
+    pub policy_id: Option<String>,
     /// The project that the alert policy lives in (`scoping_project_id`).
     pub scoping_project: Option<String>,
     /// What the condition measures, or the policy's user label `runback_signal` says that it does.
@@ -108,6 +110,7 @@ impl Alert {
             resource_type: String::new(),
             resource_labels: BTreeMap::new(),
             policy_labels: BTreeMap::new(),
+            policy_id: None,
             scoping_project: None,
             signal: Signal::Other,
             condition: Condition::default(),
@@ -128,6 +131,13 @@ impl Alert {
             "notify" => Some(PolicyWish::Notify),
             _ => None,
         }
+    }
+
+    /// The label `runback`, where it lets this alert do more than its condition alone.
+    #[must_use]
+    pub fn allowing_label(&self) -> Option<&str> {
+        let value = self.policy_labels.get("runback")?;
+        self.wish().is_some_and(|wish| wish != PolicyWish::Notify).then_some(value)
     }
 
     /// Whether it measures what requests show as well: an uptime check is a request.

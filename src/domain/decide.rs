@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::alert::{Alert, IncidentState};
+use super::alert::{Alert, IncidentState, PolicyWish};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
 use super::evidence::{self, Evidence, Sample, Totals};
 pub use super::gates::failing::{
@@ -32,6 +32,8 @@ pub struct Facts<'a> {
     pub published_at: Option<DateTime<Utc>>,
     /// Which of the alert's judgements this is.
     pub round: Round,
+    /// Why the label `runback` that the alert claims for its policy does not count: Runback has looked the policy up.
+    pub disputed: Option<&'a str>,
     /// Whether Runback has heard that the incident is closed, whatever this message says.
     pub known_closed: bool,
     /// Since when a later judgement of this alert has been waiting for a Monitoring that cannot be read.
@@ -192,6 +194,7 @@ pub(super) struct Case<'a> {
     pub(super) rules: &'a Rules,
     pub(super) now: DateTime<Utc>,
     pub(super) published_at: Option<DateTime<Utc>>,
+    pub(super) disputed: Option<&'a str>,
     pub(super) round: Round,
     pub(super) waiting_since: Option<DateTime<Utc>>,
     pub(super) comes_back: bool,
@@ -219,12 +222,13 @@ impl<'a> Case<'a> {
         History { revisions, evidence }: History<'a>,
         totals: &'a Totals,
     ) -> Self {
-        let Facts { alert, now, published_at, round, waiting_since, comes_back, .. } = *facts;
+        let Facts { alert, now, published_at, disputed, round, waiting_since, comes_back, .. } = *facts;
         Self {
             alert,
             rules,
             now,
             published_at,
+            disputed,
             round,
             waiting_since,
             comes_back,
@@ -234,6 +238,11 @@ impl<'a> Case<'a> {
             evidence,
             totals,
         }
+    }
+
+    /// What the alert policy's label `runback` asks for. One that is in doubt still may ask for less, never for more.
+    pub(super) fn policy_wish(&self) -> Option<PolicyWish> {
+        self.alert.wish().filter(|wish| *wish == PolicyWish::Notify || self.disputed.is_none())
     }
 
     /// The service's requests by the beginning of a period.

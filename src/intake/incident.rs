@@ -21,6 +21,9 @@ const LONGEST_NAME: usize = 200;
 /// infra/self_watch.tf counts these words: they are how a heartbeat shows that alerts would arrive.
 const PING: &str = "A ping: a version without an incident, as a new channel and the heartbeat send it.";
 
+/// Google allows 64 labels on an alert policy, and a resource has fewer.
+const MOST_LABELS: usize = 100;
+
 /// Unix seconds below this lie before the year 5138; a greater number was meant as milliseconds.
 const FIRST_MILLISECOND: f64 = 1e11;
 
@@ -78,6 +81,7 @@ fn alert(notification: &Value) -> Alert {
         resource_type: known(&resource["type"]).unwrap_or_default(),
         resource_labels,
         policy_labels: labels(&incident["policy_user_labels"]),
+        policy_id: policy_id(&incident["condition"]["name"]),
         scoping_project: known(&incident["scoping_project_id"]),
         signal,
         condition,
@@ -86,6 +90,12 @@ fn alert(notification: &Value) -> Alert {
         summary: prose(&incident["summary"]),
         url: prose(&incident["url"]),
     }
+}
+
+/// From `projects/P/alertPolicies/ID/conditions/C`; P may be the project's number.
+fn policy_id(condition: &Value) -> Option<String> {
+    let mut parts = condition.as_str()?.split('/').skip_while(|part| *part != "alertPolicies").skip(1);
+    known(&Value::from(parts.next()?))
 }
 
 fn state(value: &Value) -> IncidentState {
@@ -112,10 +122,10 @@ fn started_at(value: &Value) -> Option<DateTime<Utc>> {
 /// Labels are strings; whatever else is in their place is spelled out, or left out where it cannot be. Google drops
 /// labels without a value, and so do we.
 fn labels(value: &Value) -> BTreeMap<String, String> {
-    let entries = value.as_object().into_iter().flatten();
+    let entries = value.as_object().into_iter().flatten().take(MOST_LABELS);
     let labels = entries.filter_map(|(name, value)| {
         let text = scalar(value).filter(|text| !text.is_empty())?;
-        Some((name.clone(), start(&text, LONGEST_TEXT)))
+        Some((start(name, LONGEST_NAME), start(&text, LONGEST_TEXT)))
     });
     labels.collect()
 }

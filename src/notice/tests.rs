@@ -39,6 +39,7 @@ fn alert() -> Alert {
         resource_type: "cloud_run_revision".into(),
         resource_labels: BTreeMap::new(),
         policy_labels: BTreeMap::new(),
+        policy_id: None,
         scoping_project: Some("demo-project".into()),
         signal: Signal::Errors,
         condition: Condition::default(),

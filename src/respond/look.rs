@@ -8,7 +8,7 @@ use super::follow_up::next_task;
 use super::{Case, Look, Received, Runback, TELL, Turn};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
-use crate::domain::alert::IncidentState;
+use crate::domain::alert::{Alert, IncidentState};
 use crate::domain::decide::{Answer, History, Seen, axis_of, decide};
 use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::overdue::Act;
@@ -119,7 +119,8 @@ impl Runback {
                     None => self.evidence(name, axis, &rules, received).await,
                 }
             };
-            tokio::join!(self.cloud_run.revisions(name, reads_end), evidence)
+            let label = self.disputed(alert, name, reads_end);
+            tokio::join!(self.cloud_run.revisions(name, reads_end), evidence, label)
         };
         tokio::pin!(history);
         let mut read = None;
@@ -150,7 +151,7 @@ impl Runback {
             turn.reading.forget();
             // Both ask Monitoring. One after the other, a Monitoring that does not answer would use up the time of both.
             let caught_up = self.catch_up(name, &rules, &rollback, act, received);
-            let (caught_up, (_, evidence)) = match read {
+            let (caught_up, (_, evidence, _)) = match read {
                 Some(read) => (caught_up.await, read),
                 None => tokio::join!(caught_up, history),
             };
@@ -165,13 +166,13 @@ impl Runback {
         // The decision is about the service as it was read, also when a probe has meanwhile tagged it.
         let service = document.service.clone();
         let seen = Seen { service: &service, record: &record, told };
-        if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None, &[])) {
+        if let Answer::Decided(decision) = decide(&self.facts(case, Some(seen), None, None, &[])) {
             return Ok(Some(Look { decision: *decision, document, record, revisions: Vec::new() }));
         }
-        let Past { revisions, evidence, .. } = match past {
-            Some(past) => past,
+        let (Past { revisions, evidence, .. }, disputed) = match past {
+            Some(past) => (past, self.disputed(alert, name, reads_end).await),
             None => {
-                let (revisions, evidence) = match read {
+                let (revisions, evidence, disputed) = match read {
                     Some(read) => read,
                     None => history.await,
                 };
@@ -179,13 +180,13 @@ impl Runback {
                 let past =
                     Past { read_at: Instant::now(), axis, slow: rules.slow, revisions: revisions?, evidence };
                 turn.reading.past = Some(past.clone());
-                past
+                (past, disputed)
             }
         };
         turn.evidence = Some((axis, evidence.clone()));
         let past = History { revisions: &revisions, evidence: &evidence };
         let decision = loop {
-            match decide(&self.facts(case, Some(seen), Some(past), probes)) {
+            match decide(&self.facts(case, Some(seen), disputed.as_deref(), Some(past), probes)) {
                 Answer::Decided(decision) => break decision,
                 Answer::Probe(wish) => {
                     let probed = self.preflight(case, &wish, &mut document).await;
@@ -199,6 +200,29 @@ impl Runback {
             }
         };
         Ok(Some(Look { decision: *decision, document, record, revisions }))
+    }
+
+    /// Why the label that lets an alert do more than its condition alone does not count. Anyone who may publish on the
+    /// topic can write what an alert claims; its policy only those can label who may change alert policies.
+    async fn disputed(&self, alert: &Alert, name: &ServiceName, deadline: Instant) -> Option<String> {
+        let claimed = alert.allowing_label().filter(|_| self.checks_labels)?;
+        let Some(policy) = &alert.policy_id else {
+            return Some("the alert does not say which policy carries its label runback".into());
+        };
+        let project = alert.scoping_project.as_ref().unwrap_or(&name.project);
+        let unread = format!("whether its policy carries the label runback = {claimed} cannot be read");
+        match self.monitoring.policy_label(project, policy, "runback", deadline).await {
+            Ok(Some(label)) if label == claimed => None,
+            Ok(Some(label)) => Some(format!("its policy's label is runback = {label}, not {claimed}")),
+            Ok(None) => Some(format!("its policy does not carry the label runback = {claimed}")),
+            Err(CallError::NotFound(_)) => {
+                Some(format!("{project} has no alert policy {policy} to carry its label"))
+            }
+            Err(CallError::Denied { permission, .. }) => {
+                Some(format!("{unread}: the permission {permission} in {project} is missing"))
+            }
+            Err(error) => Some(format!("{unread} ({error})")),
+        }
     }
 
     /// Whether people have been told of a rollback's last write, as it is on record now: its phase says so, we did it

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::alert::{Alert, Delivery, Envelope};
+use crate::alert::{Alert, Delivery, Envelope, Kind};
 use crate::harness::{Launch, Runback};
 use crate::simulator::{ACCOUNT, Simulator, minutes};
 use crate::situation::{
@@ -20,7 +20,12 @@ const PIPELINE: &str = "ci@demo-project.iam.gserviceaccount.com";
 
 /// Runback with a trigger and a person who may send alerts, and a pipeline that may only report deploys.
 async fn with_callers() -> (Simulator, Runback, Alert) {
-    let simulator = Simulator::with([k_back(0.4)]).await;
+    with_callers_and(0.4).await
+}
+
+/// The same, and a deploy that fails so much.
+async fn with_callers_and(errors: f64) -> (Simulator, Runback, Alert) {
+    let simulator = Simulator::with([k_back(errors)]).await;
     let events = format!("{TRIGGER}, {PERSON}");
     let runback = Launch::beside(&simulator)
         .variable("RUNBACK_CALLERS_EVENTS", &events)
@@ -267,6 +272,71 @@ async fn an_alert_of_another_project_touches_nothing_and_says_what_would_allow_i
     let (simulator, runback, alert) = under_policy(k_back(0.4), policy).await;
     let listed = alert.set("/incident/scoping_project_id", json!("somebody-elses"));
     runback.deliver(&listed).await.is(200, "rollback", "confirmed");
+    assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+const POLICY: &str = "demo-project/1625606300149248055";
+
+/// A healthy deploy, and an alert on its uptime that claims that its policy vouches for it.
+fn an_alert_that_claims(alert: &Alert, label: &str) -> Delivery {
+    let alert = alert.again().kind(Kind::Saturation);
+    from_the_trigger(&alert.set("/incident/policy_user_labels", json!({"runback": label})))
+}
+
+fn from_the_trigger(alert: &Alert) -> Delivery {
+    alert.wrapped(Envelope::Eventarc).by(TRIGGER)
+}
+
+#[tokio::test]
+async fn a_label_that_lets_an_alert_do_more_counts_where_the_policy_itself_carries_it() {
+    for label in ["rollback", "critical"] {
+        let (simulator, runback, alert) = with_callers_and(0.0).await;
+        simulator.world().policies.insert(POLICY.into(), json!({"runback": label, "team": "web"}));
+        let answer = runback.send(&an_alert_that_claims(&alert, label)).await;
+        answer.is(200, "rollback", if label == "critical" { "critical" } else { "confirmed" });
+        assert_rolled_back(&simulator);
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_label_that_only_the_alert_claims_explains_and_nothing_is_touched() {
+    let not_found = "demo-project has no alert policy 1625606300149248055";
+    for (labels, says) in [
+        (Some(json!(null)), "does not carry the label runback = critical"),
+        (Some(json!({"runback": "notify"})), "label is runback = notify, not critical"),
+        (None, not_found),
+    ] {
+        let (simulator, runback, alert) = with_callers_and(0.0).await;
+        if let Some(labels) = labels {
+            simulator.world().policies.insert(POLICY.into(), labels);
+        }
+        let answer = runback.send(&an_alert_that_claims(&alert, "critical")).await;
+        answer.is(200, "notify", "explain_only");
+        assert_contains(&answer.text, &[says]);
+        assert_untouched(&simulator);
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn a_label_that_cannot_be_read_names_the_permission_and_nothing_is_touched() {
+    let (simulator, runback, alert) = with_callers_and(0.0).await;
+    simulator.at("monitoring.policy").always().fails(403);
+    let claims = an_alert_that_claims(&alert, "rollback");
+    let answer = runback.send(&claims).await;
+    answer.is(200, "notify", "explain_only");
+    assert_contains(&answer.text, &["monitoring.alertPolicies.get in demo-project is missing"]);
+    assert_untouched(&simulator);
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn requests_that_fail_need_no_label() {
+    let (simulator, runback, alert) = with_callers().await;
+    let failing = alert.again().set("/incident/policy_user_labels", json!({"runback": "rollback"}));
+    runback.send(&from_the_trigger(&failing)).await.is(200, "rollback", "confirmed");
     assert_rolled_back(&simulator);
     runback.finish().await;
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::alert::{Alert, Envelope};
+use crate::harness::Launch;
 use crate::simulator::{Simulator, minutes, permissions};
-use crate::situation::{SERVICE, a_failing_deploy, assert_rolled_back, k_back, under_policy};
+use crate::situation::{SERVICE, a_failing_deploy, assert_rolled_back, k_back, under_policy, uptime};
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -20,7 +22,8 @@ fn calls_made(simulator: &Simulator) -> BTreeSet<String> {
     simulator.calls("*").into_iter().map(|call| call.name).collect()
 }
 
-/// A rollback with its preflight and its check, and one that is taken up again after a crash.
+/// A rollback with its preflight and its check, one that is taken up again after a crash, and an alert whose policy
+/// vouches for it.
 async fn every_kind_of_call() -> BTreeSet<String> {
     let (simulator, runback, alert) = under_policy(k_back(0.4), json!({"health_path": "/health"})).await;
     simulator.answer_at_tags(SERVICE);
@@ -39,6 +42,15 @@ async fn every_kind_of_call() -> BTreeSet<String> {
     simulator.advance(Duration::from_secs(15));
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_rolled_back(&simulator);
+    runback.finish().await;
+    made.extend(calls_made(&simulator));
+
+    let simulator = Simulator::with([k_back(0.0)]).await;
+    let launch = Launch::beside(&simulator).variable("RUNBACK_CALLERS_EVENTS", "trigger@example.com");
+    let runback = launch.start().await;
+    let claims = uptime(Alert::on(&simulator, SERVICE), json!({"runback": "rollback"}));
+    let from_the_trigger = claims.wrapped(Envelope::Eventarc).by("trigger@example.com");
+    runback.send(&from_the_trigger).await.is(200, "notify", "explain_only");
     runback.finish().await;
     made.extend(calls_made(&simulator));
     made

@@ -1,5 +1,6 @@
 //! What we read of Monitoring's answer (discovery document monitoring.v3). int64 values are JSON strings.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -147,4 +148,12 @@ impl Distribution {
         }
         options.linear_buckets.as_ref().map(|linear| linear.offset + linear.width * f64::from(power))
     }
+}
+
+/// An alert policy, read with `fields=userLabels`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AlertPolicy {
+    #[serde(default)]
+    pub(super) user_labels: BTreeMap<String, String>,
 }

@@ -39,6 +39,7 @@ impl World {
             policy: &self.policy,
             now: now(),
             published_at: self.published_at,
+            disputed: self.disputed,
             round: self.round,
             known_closed: self.known_closed,
             waiting_since: self.waiting_since,

@@ -53,7 +53,7 @@ fn convict<'a>(case: &Case<'a>, serving: &[&str]) -> Passage<&'a Revision> {
         let detail = format!("every serving revision fails ({}); going back would not help", list(serving));
         return Err(Halt::notify(Reason::DependencyOutage, detail));
     }
-    let vouched = case.alert.signal == Signal::Other && case.alert.wish().is_some();
+    let vouched = case.alert.signal == Signal::Other && case.policy_wish().is_some();
     if convicted.is_empty() && vouched {
         return ambiguous("what it measures, their requests do not show");
     }

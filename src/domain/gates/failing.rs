@@ -84,7 +84,7 @@ pub fn judge_on(rules: &Rules, axis: Axis, samples: &[Sample], bar: f64) -> Judg
 
 /// Whether the culprit fails, and so the reason code of a rollback.
 pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<Reason> {
-    let wish = case.alert.wish();
+    let wish = case.policy_wish();
     if let Some(halt) = of_another_project(case) {
         return Err(halt);
     }
@@ -106,7 +106,7 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                 return Err(Halt::ignore(Reason::Inconclusive, detail));
             }
             if !shows_in_requests && wish.is_none() {
-                return Err(unshown(&dark));
+                return Err(unshown(case, &dark));
             }
             if let Some(halt) = distrust(case, &dark) {
                 return Err(halt);
@@ -161,7 +161,7 @@ pub(in crate::domain) fn judge(case: &Case<'_>, culprit: &Revision) -> Passage<R
                         ),
                     ))
                 }
-                _ if !shows_in_requests => Err(unshown(&figures)),
+                _ if !shows_in_requests => Err(unshown(case, &figures)),
                 _ => not_failing(case, culprit, axis, &judgement, figures),
             }
         }
@@ -245,10 +245,9 @@ fn of_another_project(case: &Case<'_>) -> Option<Halt> {
     Some(Halt::notify(Reason::ExplainOnly, detail))
 }
 
-fn unshown(figures: &str) -> Halt {
-    let detail = format!(
-        "requests do not show what this alert measures, and its policy carries no label runback = rollback; {figures}"
-    );
+fn unshown(case: &Case<'_>, figures: &str) -> Halt {
+    let label = case.disputed.unwrap_or("its policy carries no label runback = rollback");
+    let detail = format!("requests do not show what this alert measures, and {label}; {figures}");
     Halt::notify(Reason::ExplainOnly, detail)
 }
 

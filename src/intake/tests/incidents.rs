@@ -73,6 +73,30 @@ fn a_number_for_a_name_is_a_name_and_a_word_for_nothing_is_none() {
 }
 
 #[test]
+fn the_policy_is_the_one_that_the_condition_belongs_to() {
+    for (name, policy) in [
+        (json!("projects/p/alertPolicies/16256/conditions/16"), Some("16256")),
+        (json!("projects/987654/alertPolicies/5xx-policy/conditions/1"), Some("5xx-policy")),
+        (json!("projects/p/alertPolicies/"), None),
+        (json!("projects/p/conditions/1"), None),
+        (json!(7), None),
+        (json!(null), None),
+    ] {
+        let condition = json!({"name": name});
+        assert_eq!(alert_with("condition", condition).policy_id.as_deref(), policy);
+    }
+}
+
+#[test]
+fn so_many_labels_or_names_as_no_policy_has_are_cut() {
+    let labels: serde_json::Map<String, Value> =
+        (0..500).map(|number| (format!("{number}{}", "x".repeat(300)), json!("a"))).collect();
+    let read = alert_with("policy_user_labels", Value::Object(labels)).policy_labels;
+    assert_eq!(read.len(), 100);
+    assert!(read.keys().all(|name| name.chars().count() == 200));
+}
+
+#[test]
 fn only_the_version_test_makes_a_test() {
     let mut notification = recorded();
     for (version, is_test) in [

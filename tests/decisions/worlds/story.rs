@@ -226,6 +226,7 @@ impl Story<'_> {
             policy: &self.policy,
             now: at(self.now),
             published_at: None,
+            disputed: None,
             round,
             known_closed: false,
             waiting_since: None,

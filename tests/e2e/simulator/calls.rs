@@ -98,6 +98,9 @@ enum Route<'a> {
     TimeSeries {
         project: &'a str,
     },
+    AlertPolicy {
+        name: String,
+    },
     CreateTask {
         queue: String,
     },
@@ -138,6 +141,9 @@ impl<'a> Route<'a> {
             ("GET", ["monitoring", "v3", "projects", project, "timeSeries"]) => {
                 Some(Self::TimeSeries { project })
             }
+            ("GET", ["monitoring", "v3", "projects", project, "alertPolicies", id]) => {
+                Some(Self::AlertPolicy { name: format!("{project}/{id}") })
+            }
             ("POST", ["tasks", "v2", queue @ .., "tasks"]) => {
                 Some(Self::CreateTask { queue: queue.join("/") })
             }
@@ -162,6 +168,7 @@ impl<'a> Route<'a> {
             Self::ReplaceService { .. } => "run.put",
             Self::ListRevisions { .. } => "run.revisions",
             Self::TimeSeries { .. } => "monitoring.list",
+            Self::AlertPolicy { .. } => "monitoring.policy",
             Self::CreateTask { .. } => "tasks.create",
             Self::GetTask { .. } => "tasks.get",
             Self::SlackWebhook => "slack.webhook",
@@ -192,6 +199,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
                 cloud_run::list_revisions(world, project, region, request)
             }
             Route::TimeSeries { project } => monitoring::list_time_series(world, project, request),
+            Route::AlertPolicy { name } => monitoring::get_policy(world, name, request),
             Route::CreateTask { queue } => cloud_tasks::create(world, queue, &request.json()?),
             Route::GetTask { name } => cloud_tasks::get(world, name),
             Route::SlackWebhook => Ok(slack::webhook(world, &request.json()?)),

@@ -8,7 +8,7 @@ use super::monitoring_query::{LATENCIES, Query};
 use super::requests::{Totals, running_totals};
 use super::running::Running;
 use super::setup::Revision;
-use super::wire::{Reply, Request};
+use super::wire::{Reply, Request, refusal};
 use super::world::World;
 
 const BOUNDS: [f64; 26] = [
@@ -22,6 +22,18 @@ const ERROR_MS: f64 = 40.0;
 type Labels = BTreeMap<String, String>;
 /// By interval, the newest first: one count, or the counts of the histogram's buckets.
 type Points = BTreeMap<usize, Vec<i64>>;
+
+/// An alert policy with the fields that are asked for: its user labels. One without labels has not even an empty object.
+pub fn get_policy(world: &mut World, name: &str, request: &Request) -> Result<Reply, Reply> {
+    if !request.target.contains("fields=userLabels") {
+        world.violations.push(format!("more of an alert policy is read than its labels: {}", request.target));
+    }
+    match world.policies.get(name) {
+        Some(labels) if labels.is_null() => Ok(Reply::json(&json!({}))),
+        Some(labels) => Ok(Reply::json(&json!({"userLabels": labels}))),
+        None => Err(refusal(404, &format!("Cannot find alert policy {name}"))),
+    }
+}
 
 pub fn list_time_series(world: &mut World, project: &str, request: &Request) -> Result<Reply, Reply> {
     let query = Query::read(request, &world.clock).inspect_err(|refused| {

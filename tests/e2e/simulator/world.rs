@@ -1,6 +1,6 @@
 //! Everything that the fakes share, behind one lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -50,6 +50,8 @@ pub struct World {
     /// Monitoring's newest data is this old.
     pub lag: Duration,
     pub execution_errors: Vec<Value>,
+    /// The user labels of alert policies, by `PROJECT/ID`.
+    pub policies: BTreeMap<String, Value>,
     pub tokens: BTreeSet<String>,
 }
 
@@ -68,6 +70,7 @@ impl World {
             latency: Duration::ZERO,
             lag: Duration::ZERO,
             execution_errors: Vec::new(),
+            policies: BTreeMap::new(),
             tokens: BTreeSet::new(),
         }
     }

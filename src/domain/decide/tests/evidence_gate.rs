@@ -227,6 +227,27 @@ fn what_requests_do_not_show_needs_the_word_of_the_alert_policy() {
 }
 
 #[test]
+fn a_label_in_doubt_allows_nothing_and_forbids_as_before() {
+    let disputed = |errors: f64, wish: &str| {
+        let mut world = failing(errors, 60.0).wish(wish);
+        world.disputed = Some("its policy does not carry the label");
+        world
+    };
+    let other = |errors, wish| disputed(errors, wish).signal(Signal::Other);
+    check([
+        ("rollback", other(0.01, "rollback"), "notify explain_only at failing"),
+        ("always", other(0.01, "always"), "notify explain_only at failing"),
+        ("critical", other(0.01, "critical"), "notify explain_only at failing"),
+        ("in the dark", other(0.01, "critical").dark(None), "notify explain_only at failing"),
+        ("requests show the failure by themselves", other(0.4, "critical"), BACK),
+        ("critical, and the requests fail less than that", disputed(0.4, "critical"), BACK),
+        ("notify", other(0.4, "notify"), "notify explain_only at failing"),
+    ]);
+    let told = other(0.01, "critical").decide().to_string();
+    assert!(told.contains("its policy does not carry the label"), "{told}");
+}
+
+#[test]
 fn the_label_on_a_request_alert() {
     check([
         ("notify explains only", failing(0.8, 60.0).wish("notify"), "notify explain_only at failing"),

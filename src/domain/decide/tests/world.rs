@@ -43,6 +43,7 @@ pub(super) struct World {
     pub(super) alert: Alert,
     pub(super) policy: Policy,
     pub(super) published_at: Option<DateTime<Utc>>,
+    pub(super) disputed: Option<&'static str>,
     pub(super) service: Service,
     pub(super) revisions: Vec<Revision>,
     pub(super) record: Result<Record, String>,
@@ -73,6 +74,7 @@ impl World {
                 resource_type: "cloud_run_revision".into(),
                 resource_labels: labels.map(|(key, value)| (key.into(), value.into())).into(),
                 policy_labels: BTreeMap::new(),
+                policy_id: None,
                 scoping_project: Some("demo-project".into()),
                 signal: Signal::Errors,
                 condition: Condition { accuses: true, ..Condition::default() },
@@ -83,6 +85,7 @@ impl World {
             },
             policy: Policy { services: [(service.clone(), rules)].into() },
             published_at: Some(ago(1)),
+            disputed: None,
             service: Service {
                 name: service,
                 url: "https://k-back.run.app".into(),
