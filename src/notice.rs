@@ -29,7 +29,7 @@ mod tests;
 
 pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
-pub use denied::permission_denied;
+pub use denied::{permission_denied, rights_lost};
 use next::{Step, after_switch, describe, not_arrived, untouched};
 pub use on_the_way::{held_up, no_look_ahead, out_of_sight, step};
 pub use phase::standing;

@@ -10,6 +10,7 @@ mod memory;
 mod observe;
 mod pins;
 mod probe;
+mod rights;
 mod tell;
 mod verdict;
 mod watch;
@@ -204,7 +205,7 @@ impl Runback {
                 return self.changed(name, delivery.published_at, received).await;
             }
             Content::Ping(why) => {
-                self.sweep(received).await;
+                tokio::join!(self.sweep(received), self.use_queue(received));
                 return Ending::Decided(Box::new(Decision::not_an_incident(why)));
             }
             Content::NotAnIncident(why) => return Ending::Decided(Box::new(Decision::not_an_incident(why))),

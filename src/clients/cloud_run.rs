@@ -9,7 +9,9 @@ mod wire;
 use std::collections::BTreeMap;
 
 use reqwest::{Method, Url};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
@@ -57,13 +59,16 @@ impl CloudRun {
     }
 
     fn url<const N: usize>(&self, name: &ServiceName, rest: [&str; N]) -> Result<Url, CallError> {
-        let ServiceName { project, region, .. } = name;
+        let path = ["apis", "serving.knative.dev", "v1", "namespaces", &name.project];
+        address(&self.host(&name.region)?, path.into_iter().chain(rest))
+    }
+
+    fn host(&self, region: &str) -> Result<String, CallError> {
         // It becomes a part of the host's name, and must not lead to another one: a token is sent there.
         if !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             return Err(CallError::Rejected(format!("{region:?} is no region")));
         }
-        let path = ["apis", "serving.knative.dev", "v1", "namespaces", project];
-        address(&self.base.replace("{region}", region), path.into_iter().chain(rest))
+        Ok(self.base.replace("{region}", region))
     }
 
     /// Reads a service (`run.services.get`).
@@ -81,6 +86,39 @@ impl CloudRun {
             deadline,
         };
         ServiceDocument::parse(name, &self.google.call(call).await?)
+    }
+
+    /// Those of the permissions that the caller lacks on a service (Admin API v2, `services.testIamPermissions`, which needs
+    /// none itself).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn missing_permissions(
+        &self,
+        name: &ServiceName,
+        wanted: &[&'static str],
+        deadline: Instant,
+    ) -> Result<Vec<&'static str>, CallError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Granted {
+            permissions: Vec<String>,
+        }
+        let ServiceName { project, region, service } = name;
+        let method = format!("{service}:testIamPermissions");
+        let path = ["v2", "projects", project, "locations", region, "services", &method];
+        let body = json!({"permissions": wanted}).to_string();
+        let call = Call {
+            method: Method::POST,
+            url: address(&self.host(region)?, path)?,
+            body: Some(&body),
+            permission: "run.services.get",
+            repeatable: true,
+            deadline,
+        };
+        let granted: Granted = serde_json::from_slice(&self.google.call(call).await?)
+            .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
+        Ok(wanted.iter().copied().filter(|name| !granted.permissions.iter().any(|it| it == name)).collect())
     }
 
     /// Lists a service's revisions, all pages (`run.revisions.list`).

@@ -33,3 +33,24 @@ pub fn permission_denied(
     Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }
         .finish(Reason::PermissionDenied.code(), incident)
 }
+
+/// Says that a rollback would be refused, before there is anything to roll back. `missing` names the permissions.
+#[must_use]
+pub fn rights_lost(service: &ServiceName, missing: &str, account: Option<&str>) -> Message {
+    let short = name(&service.service);
+    let story = format!(
+        "Runback may no longer roll `{short}` back: it lacks {}. Something has replaced the service's IAM policy. *Nothing was touched.*",
+        name(missing)
+    );
+    let steps = [
+        grant(service, Some("run.services.update"), account),
+        Step::say(
+            "Where Terraform owns that IAM policy, list Runback there too, or it goes again with the next apply.",
+        ),
+    ];
+    let body = vec![story.clone(), listed(&steps, str::to_owned)];
+    let shown = std::iter::once(story).chain(sections(&steps)).collect();
+    let header = format!("🔴 {short}: Runback cannot roll back");
+    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }
+        .finish(Reason::PermissionDenied.code(), "")
+}

@@ -75,8 +75,8 @@ impl Runback {
         self.cloud_run.service(name, deadline).await
     }
 
-    /// Does what is overdue at every listed service, several at a time, as far as the time reaches. The order is another
-    /// one every minute, so that what does not fit comes first some other time.
+    /// Does what is overdue at every listed service and checks Runback's rights on it, several services at a time, as far as
+    /// the time reaches. The order is another one every minute, so that what does not fit comes first some other time.
     pub(super) async fn sweep(&self, received: Received) {
         let mut names: Vec<&ServiceName> = self.policy.services.keys().collect();
         let minute = usize::try_from(received.at.timestamp() / 60).unwrap_or_default();
@@ -99,6 +99,9 @@ impl Runback {
     }
 
     async fn sweep_one(&self, name: &ServiceName, received: Received) {
+        if let Err(error) = self.check_rights(name, received).await {
+            tracing::warn!(%error, service = %name, "whether Runback may still roll back cannot be seen");
+        }
         // Where only observing is allowed, an ending is not recorded: it would be told with every heartbeat.
         if self.policy.services.get(name).is_none_or(|rules| rules.mode != Mode::Enforce) {
             return;

@@ -4,6 +4,7 @@
 
 mod situation;
 
+mod rights;
 mod rollback;
 
 mod target;

@@ -70,6 +70,10 @@ impl Runback {
                 turn.reading.forget();
                 return self.daily(&name, pin, task.thread.as_deref(), received).await;
             }
+            What::Rights => {
+                let found = self.check_rights(&name, received).await;
+                return found.map_err(|error| error.to_string());
+            }
             What::Check(_) | What::Step(_) | What::Watch(_) => {
                 return Ok("nothing: the task is about no alert".into());
             }

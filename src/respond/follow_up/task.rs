@@ -55,6 +55,8 @@ pub(super) enum What {
     Settle(Settle),
     /// Look after a service that is pinned.
     Pin(Pin),
+    /// See whether Runback may still roll the service back.
+    Rights,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -192,6 +194,11 @@ impl Task {
         Self::on(name, thread.map(str::to_owned), What::Pin(pin))
     }
 
+    /// A look whether Runback may still roll a service back.
+    pub(in crate::respond) fn rights(name: &ServiceName) -> Self {
+        Self::on(name, None, What::Rights)
+    }
+
     /// Reads a body that anybody may have written: what is longer or larger than Runback makes it is no task.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(body.get(..LONGEST_BODY).map_or(body, |_| &[])).ok()?;
@@ -214,7 +221,9 @@ impl Task {
             What::Check(check) => (&check.rollback, check.slowness),
             What::Step(step) => (&step.rollback, step.slowness),
             What::Watch(watch) => (&watch.rollback, watch.slowness),
-            What::Judge(_) | What::Deploy(_) | What::Settle(_) | What::Pin(_) => return None,
+            What::Judge(_) | What::Deploy(_) | What::Settle(_) | What::Pin(_) | What::Rights => {
+                return None;
+            }
         };
         Some((rollback, if slowness { Axis::Slowness } else { Axis::Errors }))
     }

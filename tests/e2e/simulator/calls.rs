@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::traps::Effect;
 use super::wire::{Reply, Request, refusal};
 use super::world::{Call, World};
-use super::{Simulator, cloud_run, cloud_tasks, monitoring, slack, token};
+use super::{Simulator, cloud_run, cloud_tasks, monitoring, permissions, slack, token};
 
 impl Simulator {
     /// The answer to a call; nothing when the connection is lost.
@@ -91,6 +91,7 @@ enum Route<'a> {
     ReplaceService {
         key: String,
     },
+    TestPermissions,
     ListRevisions {
         project: &'a str,
         region: &'a str,
@@ -138,6 +139,11 @@ impl<'a> Route<'a> {
                     _ => None,
                 }
             }
+            ("POST", ["run", _, "v2", "projects", _, "locations", _, "services", method])
+                if method.ends_with(":testIamPermissions") =>
+            {
+                Some(Self::TestPermissions)
+            }
             ("GET", ["monitoring", "v3", "projects", project, "timeSeries"]) => {
                 Some(Self::TimeSeries { project })
             }
@@ -166,6 +172,7 @@ impl<'a> Route<'a> {
         match self {
             Self::GetService { .. } => "run.get",
             Self::ReplaceService { .. } => "run.put",
+            Self::TestPermissions => "run.iam",
             Self::ListRevisions { .. } => "run.revisions",
             Self::TimeSeries { .. } => "monitoring.list",
             Self::AlertPolicy { .. } => "monitoring.policy",
@@ -195,6 +202,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
         match route {
             Route::GetService { key } => cloud_run::get_service(world, key),
             Route::ReplaceService { key } => cloud_run::replace_service(world, key, request),
+            Route::TestPermissions => permissions::test(world, &request.json()?),
             Route::ListRevisions { project, region } => {
                 cloud_run::list_revisions(world, project, region, request)
             }

@@ -31,7 +31,7 @@ pub fn get_policy(world: &mut World, name: &str, request: &Request) -> Result<Re
     match world.policies.get(name) {
         Some(labels) if labels.is_null() => Ok(Reply::json(&json!({}))),
         Some(labels) => Ok(Reply::json(&json!({"userLabels": labels}))),
-        None => Err(refusal(404, &format!("Cannot find alert policy {name}"))),
+        None => Err(refusal(404, format!("Cannot find alert policy {name}"))),
     }
 }
 

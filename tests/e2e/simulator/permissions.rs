@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::world::Call;
+use super::wire::{Reply, refusal};
+use super::world::{Call, World};
 
 /// One entry of `infra/permissions.json`.
 pub struct Permission {
@@ -37,9 +38,19 @@ pub fn permissions() -> Vec<Permission> {
         .collect()
 }
 
-/// Calls that IAM has nothing to do with: Slack, and the token that every other call carries, wherever it is from.
+/// Those of the permissions that nobody has taken away.
+pub fn test(world: &World, asked: &Value) -> Result<Reply, Reply> {
+    let Some(asked) = asked["permissions"].as_array() else {
+        return Err(refusal(400, "Permissions must be specified."));
+    };
+    let held: Vec<_> = asked.iter().filter(|name| !world.lost.iter().any(|lost| *name == lost)).collect();
+    // Google leaves an empty list out.
+    Ok(Reply::json(&if held.is_empty() { json!({}) } else { json!({ "permissions": held }) }))
+}
+
+/// Calls that need no permission: Slack's, the token that every other call carries, and what asks for permissions.
 fn is_free(call: &str) -> bool {
-    call.starts_with("slack.") || matches!(call, "token" | "metadata" | "unknown")
+    call.starts_with("slack.") || matches!(call, "token" | "metadata" | "run.iam" | "unknown")
 }
 
 /// The calls that no entry of the list is for. In production they would be refused.

@@ -53,6 +53,8 @@ pub struct World {
     /// The user labels of alert policies, by `PROJECT/ID`.
     pub policies: BTreeMap<String, Value>,
     pub tokens: BTreeSet<String>,
+    /// Permissions that somebody has taken away from Runback.
+    pub lost: BTreeSet<String>,
 }
 
 impl World {
@@ -72,6 +74,7 @@ impl World {
             execution_errors: Vec::new(),
             policies: BTreeMap::new(),
             tokens: BTreeSet::new(),
+            lost: BTreeSet::new(),
         }
     }
 
