@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use super::by_tag::{StillReached, still_reached};
 use super::decide::{judge_against, judge_requests, limit_of};
 use super::evidence::{
     Axis, Evidence, Judgement, MIN_BAD, Readings, Sample, Verdict, burns, ratio, significantly_worse, total,
@@ -118,6 +119,10 @@ findings! {
     Failing = "failing",
     /// The target is no better than the culprit, and the policy wants the previous split back.
     GiveBack = "give back",
+    /// The target has not failed, but the culprit still gets requests, by a tag for example, and fails.
+    StillReached = "still reached",
+    /// It still did at the last look.
+    NeverLeft = "never left",
     /// There were too few requests to judge the target by, or they are not clear.
     TooFew = "too few",
     /// There still are, and it was the last look; or Monitoring could not be read for long.
@@ -266,6 +271,17 @@ fn verdict(view: &View<'_>, age: TimeDelta) -> Look {
     };
     let target = judge_target(readings, rollback, rules);
     let culprit = judge_culprit(readings, rollback, rules);
+    let reached = is_still_reached(readings, rollback, rules);
+    if let Some(reached) = reached.filter(|_| target.verdict != Verdict::Confirmed) {
+        let finding = match () {
+            () if view.last_look => Finding::NeverLeft,
+            () if reached.lasts => Finding::StillReached,
+            // Perhaps only what began before the switch.
+            () => Finding::TooFew,
+        };
+        let culprit = Some(reached.judgement);
+        return Look::Found(Box::new(Found { finding, target: Some(target), culprit }));
+    }
     let finding = match target.verdict {
         Verdict::Healthy => Finding::Healthy,
         Verdict::Confirmed if gives_back(view) && is_no_better(&target, &culprit, rules) => Finding::GiveBack,
@@ -281,6 +297,12 @@ fn verdict(view: &View<'_>, age: TimeDelta) -> Look {
 pub fn judge_target(readings: &Readings, rollback: &Rollback, rules: &Rules) -> Judgement {
     let samples = since(readings, &rollback.target, rollback.last_write());
     judge_against(rules, readings.axis, &samples, limit_for(readings, rollback, rules))
+}
+
+/// What keeps a rollback from having helped although its target is healthy: requests that its culprit still gets.
+#[must_use]
+pub fn is_still_reached(readings: &Readings, rollback: &Rollback, rules: &Rules) -> Option<StillReached> {
+    still_reached(readings, rollback, rules, limit_for(readings, rollback, rules))
 }
 
 /// A culprit may have been rolled back for less than the policy's limit, because a warning lasted or the alert was about
@@ -375,8 +397,8 @@ pub fn next(phase: &Phase, finding: Finding) -> Option<(Phase, Action)> {
         F::Healthy => (Phase::Recovered, Action::Report),
         F::Failing => (Phase::NotHelped, Action::Report),
         F::GiveBack | F::Alike => (Phase::Restoring, Action::Restore),
-        F::TooFew => (Phase::Told, Action::LookAgain),
-        F::Unclear => (Phase::Unjudged, Action::Report),
+        F::TooFew | F::StillReached => (Phase::Told, Action::LookAgain),
+        F::Unclear | F::NeverLeft => (Phase::Unjudged, Action::Report),
         // What people were told of has arrived, and all of it has moved.
         _ if told => return None,
         F::Arrived => (same, Action::Announce),

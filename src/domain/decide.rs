@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alert::{Alert, IncidentState, PolicyWish};
 use super::decision::{Decision, Gate, Outcome, Plan, Reason};
-use super::evidence::{self, Evidence, Sample, Totals};
+use super::evidence::{self, Evidence, Sample, Samples, Totals};
 pub use super::gates::failing::{
     axis as axis_of, judge_on as judge_against, judge_requests, threshold as limit_of,
 };
@@ -173,7 +173,9 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let tried = cause::served_well(&case, culprit, began)
         .or(doubt)
         .filter(|_| !target::is_proven_better(&case, culprit, &target));
-    trail.plan = Some(target::plan(&case, culprit, &target, reason, tried.is_some()));
+    let plan = target::plan(&case, culprit, &target, reason, tried.is_some());
+    trail.add(plan.stays.as_deref());
+    trail.plan = Some(plan);
     trail.gate("schema", limits::schema(rules, culprit, target.revision))?;
     if let Some(why) = tried {
         trail.gate("trial", limits::trial(&case, culprit, why))?;
@@ -283,6 +285,13 @@ impl<'a> Case<'a> {
             .then(|| self.lately(revision, text::delta(self.rules.window)))
     }
 
+    /// The same of every revision.
+    pub(super) fn window(&self) -> Samples {
+        let Evidence::Read(readings) = self.evidence else { return Samples::new() };
+        let lately = |name: &String| (name.clone(), self.window_of(name).unwrap_or_default());
+        readings.samples.keys().map(lately).collect()
+    }
+
     /// A revision's samples of the last so long.
     pub(super) fn lately(&self, revision: &str, time: TimeDelta) -> Vec<Sample> {
         let Evidence::Read(readings) = self.evidence else { return Vec::new() };
@@ -312,6 +321,13 @@ impl Trail {
         };
         self.gates.push(Gate { name, passed, detail });
         passage.map(|(value, _)| value)
+    }
+
+    /// Adds to the last gate's sentence.
+    fn add(&mut self, words: Option<&str>) {
+        if let (Some(gate), Some(words)) = (self.gates.last_mut(), words) {
+            gate.detail += &format!("; {words}");
+        }
     }
 
     fn decided(self, alert: &Alert, outcome: Outcome, reason: Reason) -> Answer {

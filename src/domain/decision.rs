@@ -65,6 +65,8 @@ pub struct Plan {
     pub target: Revision,
     /// Whether Monitoring's history shows that the target served healthily.
     pub proven: bool,
+    /// Which requests ignore percentages and stay with the culprit, where there are such; a sentence.
+    pub stays: Option<String>,
     /// The split before, by the status.
     pub from: Vec<Share>,
     /// The split after the first step.

@@ -30,6 +30,8 @@ pub mod watch;
 
 pub mod pins;
 
+pub mod by_tag;
+
 pub mod afterwards;
 
 pub mod overdue;

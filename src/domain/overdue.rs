@@ -16,6 +16,11 @@ use super::text;
 /// Cloud Tasks has this long for its normal turn, a retry or two included.
 const GRACE: Duration = Duration::from_secs(90);
 
+/// The last look has been made by then, however late each of them came.
+const LAST_LOOK_BY: Duration = Duration::from_secs(
+    FIRST_LOOK.as_secs() + (MOST_LOOKS as u64 - 1) * (NEXT_LOOK.as_secs() + GRACE.as_secs()),
+);
+
 /// The queue's clock and ours may differ.
 const CLOCKS: TimeDelta = TimeDelta::seconds(5);
 
@@ -46,9 +51,8 @@ pub fn overdue(rollback: &Rollback, rules: &Rules, comes_back: bool, now: DateTi
         Phase::Switching | Phase::Told if rollback.step == steps::ALL && age > TOO_OLD => None,
         // How many looks there have been is not on record. Each may have come late, so only the last is known to be overdue.
         Phase::Told if rollback.step == steps::ALL => {
-            let first =
-                if comes_back { FIRST_LOOK + (MOST_LOOKS - 1) * (NEXT_LOOK + GRACE) } else { FIRST_LOOK };
-            late(first).then(|| Act::Check(looks(age)))
+            let by = if comes_back { LAST_LOOK_BY } else { FIRST_LOOK };
+            late(by).then(|| Act::Check(looks(age)))
         }
         Phase::Switching if rollback.step == steps::ALL && late(FIRST_LOOK) => Some(Act::Check(looks(age))),
         Phase::Switching => late(Duration::ZERO).then_some(Act::Watch),
@@ -56,10 +60,14 @@ pub fn overdue(rollback: &Rollback, rules: &Rules, comes_back: bool, now: DateTi
     }
 }
 
-/// How many looks at a rollback's target have come due. A task's own count would be anybody's word.
+/// Which look at a rollback's target this is, by its task's own count. That is anybody's word: there are never more than
+/// have come due, and once the last one should have been made, this is the last one.
 #[must_use]
-pub fn looks_due(rollback: &Rollback, now: DateTime<Utc>) -> u32 {
-    looks(age(rollback.last_write(), now) + CLOCKS)
+pub fn look(rollback: &Rollback, counted: Option<u32>, now: DateTime<Utc>) -> u32 {
+    let age = age(rollback.last_write(), now) + CLOCKS;
+    let due = looks(age);
+    let late = age > text::delta(LAST_LOOK_BY);
+    counted.filter(|_| !late).map_or(due, |counted| counted.clamp(1, due))
 }
 
 /// How many looks have come due in so long.
@@ -131,6 +139,25 @@ mod tests {
             ("and should be seen", &back, 91, both(Some(Act::Watch))),
         ] {
             assert_eq!(after(seconds, rollback), wanted, "{about}");
+        }
+    }
+
+    #[test]
+    fn looks_are_counted_by_their_tasks_and_there_are_no_more_than_have_come_due() {
+        let all = rollback(100, Phase::Told);
+        for (seconds, counted, wanted) in [
+            (300, Some(1), 1),
+            (360, None, 1),
+            (840, Some(3), 3),
+            (840, None, 4),
+            (1_080, Some(4), 4),
+            (1_320, Some(5), 5),
+            // Whoever forges one gains nothing.
+            (300, Some(5), 1),
+            (480, Some(0), 1),
+            (1_376, Some(1), 5),
+        ] {
+            assert_eq!(look(&all, counted, seconds_after(seconds)), wanted, "{seconds} s, {counted:?}");
         }
     }
 

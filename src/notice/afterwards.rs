@@ -3,8 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::next::{PIN, Step, describe, list_revisions, not_arrived, release};
-use super::words::{name, split_command};
+use super::words::{COMMAND, name, split_command, update_traffic};
 use super::{Draft, Message, listed, sections, sentence};
+use crate::domain::by_tag;
 use crate::domain::evidence::{self, Judgement};
 use crate::domain::record::{Phase, Rollback, Share};
 use crate::domain::service::ServiceName;
@@ -20,6 +21,10 @@ pub enum Afterwards {
     NotHelped,
     /// It fails as well, and the previous split is back.
     Restored,
+    /// Not an end yet: the culprit still gets requests, and fails.
+    StillReached,
+    /// The culprit still got requests at the last look.
+    NeverLeft,
     /// There was nothing to tell by.
     Unjudged,
     /// Stopped on its way: the target is no better than the culprit.
@@ -48,7 +53,8 @@ impl Afterwards {
             Self::Recovered => Phase::Recovered,
             Self::NotHelped | Self::BackRefused => Phase::NotHelped,
             Self::Restored | Self::Cleared => Phase::Restored,
-            Self::Unjudged => Phase::Unjudged,
+            Self::StillReached => Phase::Told,
+            Self::NeverLeft | Self::Unjudged => Phase::Unjudged,
             Self::Halted | Self::Undecided | Self::Forbidden | Self::StepRefused => Phase::Halted,
             Self::Overruled => Phase::Overruled,
             Self::NotArrived => Phase::NotArrived,
@@ -61,7 +67,8 @@ impl Afterwards {
         match self {
             Self::Recovered => "recovered",
             Self::NotHelped | Self::Restored => "not_helped",
-            Self::Unjudged => "unjudged",
+            Self::StillReached => "still_reached",
+            Self::NeverLeft | Self::Unjudged => "unjudged",
             Self::Cleared => "dependency_outage",
             Self::Halted | Self::Undecided => "halted",
             Self::Forbidden => "observe_mode",
@@ -85,6 +92,8 @@ pub struct Verdict<'a> {
     pub target: Option<Judgement>,
     /// The culprit, where it was judged beside it.
     pub culprit: Option<Judgement>,
+    /// The tags that lead to the culprit.
+    pub tags: &'a [&'a str],
     /// What Cloud Run's conditions say is wrong, if they do; where it refused a write, its answer.
     pub trouble: Option<&'a str>,
     /// Whether deploys are served without being released.
@@ -102,6 +111,7 @@ pub fn verdict(verdict: &Verdict<'_>) -> Message {
         Afterwards::Recovered => recovered(verdict),
         Afterwards::NotHelped => not_helped(verdict),
         Afterwards::Restored | Afterwards::Cleared => restored(verdict),
+        Afterwards::StillReached | Afterwards::NeverLeft => reached(verdict),
         Afterwards::Unjudged => unjudged(verdict),
         Afterwards::Halted
         | Afterwards::Undecided
@@ -192,6 +202,36 @@ fn restored(verdict: &Verdict<'_>) -> Parts {
         _ => "the rollback did not help and is undone",
     };
     (title.into(), story, vec![dependencies(), pin])
+}
+
+/// The percentages have moved, and the requests have not, or not all of them.
+fn reached(verdict: &Verdict<'_>) -> Parts {
+    let Verdict { service, rollback, ended, tags, now, .. } = verdict;
+    let (culprit, target) = (name(&rollback.culprit), name(&rollback.target));
+    let safe: Vec<String> = tags.iter().map(|tag| name(tag)).collect();
+    let by = by_tag::named(&safe.iter().map(String::as_str).collect::<Vec<_>>());
+    let ignore = if safe.len() > 1 { "ignore" } else { "ignores" };
+    let how = by.map_or(String::new(), |by| format!(", by {by}, which {ignore} the percentages"));
+    let story = format!(
+        "*`{culprit}` still gets requests*{how}, {} after the switch: {}.\n`{target}`: {}.",
+        span(*now - rollback.last_write()),
+        figures(verdict.culprit),
+        figures(verdict.target)
+    );
+    let moved: Vec<String> = safe.iter().map(|tag| format!("{tag}={target}")).collect();
+    let mend = if moved.is_empty() {
+        Step::say("It has no tag: look for long requests, or a caller that has kept its connection.")
+    } else {
+        let command = update_traffic(service, &format!("--update-tags {}", moved.join(",")));
+        let command = (command.len() <= COMMAND).then_some(command);
+        Step::run("If users come that way, a tag has to move as well. Ask whoever set it, then:", command)
+    };
+    let again = match ended {
+        Afterwards::StillReached => "Runback looks again in three minutes.",
+        _ => "Runback does not look again: try the service yourself.",
+    };
+    let steps = vec![mend, Step::say(again), pinned(service)];
+    ("requests still reach the rolled-back revision".into(), story, steps)
 }
 
 fn unjudged(verdict: &Verdict<'_>) -> Parts {

@@ -3,11 +3,14 @@
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::record::Share;
 
-use super::words::{cut, name};
+use super::words::{cut, name, prose};
 use crate::domain::steps;
 
 /// More revisions than this are not listed one by one.
 const MOST_REVISIONS: usize = 6;
+
+/// Room for what tags mean for the move.
+const REMARK: usize = 300;
 
 /// Room for all of them.
 const DESCRIPTION: usize = 700;
@@ -18,6 +21,7 @@ pub(super) struct Shift<'a> {
     pub(super) target: &'a str,
     commits: [Option<&'a str>; 2],
     unproven: bool,
+    stays: Option<&'a str>,
     from: &'a [Share],
     /// The split after.
     pub(super) to: Vec<Share>,
@@ -33,6 +37,7 @@ impl<'a> Shift<'a> {
                 target: &plan.target.name,
                 commits: [plan.culprit.commit.as_deref(), plan.target.commit.as_deref()],
                 unproven: !plan.proven,
+                stays: plan.stays.as_deref(),
                 from: &plan.from,
                 // A plan that was not carried out is for people to follow: as a whole.
                 to: if decision.outcome == Outcome::Rollback { plan.to.clone() } else { plan.end() },
@@ -47,6 +52,7 @@ impl<'a> Shift<'a> {
             target: &rollback.target,
             commits: [None, None],
             unproven: false,
+            stays: None,
             from: &rollback.from,
             to: rollback.to(),
             step: rollback.step,
@@ -75,6 +81,9 @@ impl<'a> Shift<'a> {
         }
         if self.step < steps::ALL {
             lines.push(format!("{} % of the first one's share has moved to the second.", self.step));
+        }
+        if let Some(stays) = self.stays {
+            lines.insert(lines.len().min(3), format!("*Tags:* {}.", prose(stays, REMARK)));
         }
         // Next to the two that it is about: what follows may be long, and cut.
         if self.unproven {

@@ -76,6 +76,7 @@ fn plan() -> Plan {
         culprit: revision("k-back-00042-abc", Some("9bb1fbf0c4c2f8a0c4a0e3a5d0f2b6b2e7a1d3c4")),
         target: revision("k-back-00041-xyz", Some("832c940aa4c2f8a0c4a0e3a5d0f2b6b2e7a1d3c4")),
         proven: true,
+        stays: None,
         from: vec![share("k-back-00042-abc", 100)],
         to: vec![share("k-back-00041-xyz", 100)],
         step: 100,
@@ -633,8 +634,9 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     };
     let told = |ended, target, culprit| {
         let (service, rollback) = (&service(), &rollback);
-        let (trouble, follows_latest, now) = (None, false, at(6));
-        verdict(&Verdict { service, rollback, ended, target, culprit, trouble, follows_latest, now }).text
+        let (tags, trouble, follows_latest, now) = (&["live", "next"][..], None, false, at(6));
+        verdict(&Verdict { service, rollback, ended, target, culprit, tags, trouble, follows_latest, now })
+            .text
     };
     assert_eq!(
         told(Afterwards::Recovered, Some(judged(0)), None),
@@ -650,6 +652,33 @@ fn a_verdict_after_the_switch_says_what_is_known_and_what_comes_next() {
     assert!(escalated.contains("--to-revisions k-back-00042-abc=100"), "{escalated}");
     let nothing = told(Afterwards::Unjudged, Some(evidence::judge(&[], 0.05, 20)), None);
     assert!(nothing.contains("no requests since"), "{nothing}");
+    let none = Some(evidence::judge(&[], 0.05, 20));
+    assert_eq!(
+        told(Afterwards::StillReached, none, Some(judged(120))),
+        "k-back: requests still reach the rolled-back revision\n\
+         k-back-00042-abc still gets requests, by its tags live and next, which ignore the percentages, 6 min after the switch: \
+         120 of 300 requests were bad, 40 %; limit 5 %.\n\
+         k-back-00041-xyz: no requests since.\n\
+         If users come that way, a tag has to move as well. Ask whoever set it, then:\n\
+         gcloud run services update-traffic k-back --update-tags live=k-back-00041-xyz,next=k-back-00041-xyz \
+         --region asia-northeast1 --project demo-project\n\
+         Runback looks again in three minutes.\n\
+         The service stays pinned: the next deploy gets 0 % of the traffic. When the fix is deployed and tried:\n\
+         runback release --service projects/demo-project/locations/asia-northeast1/services/k-back\n\
+         reason: still_reached · incident 0.n4gk2x"
+    );
+    let never = told(Afterwards::NeverLeft, none, Some(judged(120)));
+    assert!(never.contains("does not look again"), "{never}");
+    assert!(never.contains("reason: unjudged"), "{never}");
+}
+
+#[test]
+fn a_plan_tells_of_the_requests_that_it_does_not_move() {
+    let mut decision = rollback();
+    let stays = "what arrives by its tag live stays with k-back-00042-abc, whatever its percentage";
+    decision.plan = Some(Plan { stays: Some(stays.into()), ..plan() });
+    let message = told(&decision, Arrival::Arrived { after: Duration::from_secs(3) });
+    assert!(message.text.contains(&format!("Tags: {stays}.")), "{}", message.text);
 }
 
 #[test]
@@ -682,6 +711,8 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
             Afterwards::Recovered,
             Afterwards::NotHelped,
             Afterwards::Restored,
+            Afterwards::StillReached,
+            Afterwards::NeverLeft,
             Afterwards::Unjudged,
             Afterwards::Halted,
             Afterwards::Forbidden,
@@ -711,9 +742,19 @@ fn every_ending_fits_into_slack_and_carries_its_code() {
             };
             let (service, rollback) = (&service(), &rollback);
             let (target, culprit, trouble, now) = (Some(judged), Some(judged), Some(long.as_str()), at(6));
-            let follows_latest = step == 100;
-            let message =
-                verdict(&Verdict { service, rollback, ended, target, culprit, trouble, follows_latest, now });
+            let (follows_latest, tags) = (step == 100, vec![long.as_str(); 20]);
+            let tags = &tags[..];
+            let message = verdict(&Verdict {
+                service,
+                rollback,
+                ended,
+                target,
+                culprit,
+                tags,
+                trouble,
+                follows_latest,
+                now,
+            });
             assert_fits(&message, ended.code());
             assert!(message.text.contains(&format!("reason: {}", ended.code())), "{}", message.text);
             assert!(!message.text.contains("<!channel>"), "{}", message.text);

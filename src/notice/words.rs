@@ -13,7 +13,7 @@ use crate::domain::text;
 const NAME: usize = 80;
 
 /// A longer command is not one for people.
-const COMMAND: usize = 1_500;
+pub(super) const COMMAND: usize = 1_500;
 
 /// Minutes in a sparkline, at most.
 const COLUMNS: i64 = 60;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Received, Runback};
 use crate::clients::cloud_run::ServiceDocument;
+use crate::domain::by_tag;
 use crate::domain::evidence::Judgement;
 use crate::domain::record::Rollback;
 use crate::domain::service::{Destination, TrafficTarget};
@@ -58,6 +59,7 @@ impl Runback {
             ended,
             target,
             culprit,
+            tags: &by_tag::tags_of(service, &rollback.culprit),
             trouble: service.trouble.as_deref(),
             follows_latest: service.spec_traffic.iter().any(latest),
             now,

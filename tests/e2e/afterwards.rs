@@ -6,10 +6,10 @@ use serde_json::json;
 
 use crate::alert::Alert;
 use crate::harness::{Launch, Runback, split};
-use crate::simulator::{Simulator, Task, hours, minutes};
+use crate::simulator::{Served, Service, Simulator, Task, hours, minutes, target};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_failing_deploy, a_second_rollback, a_world_with, assert_contains,
-    assert_rolled_back, delivered, k_back, moves,
+    assert_rolled_back, delivered, deployed, k_back, later, moves, proven,
 };
 
 /// A rollback, and its check five minutes later.
@@ -40,6 +40,65 @@ async fn a_healthy_target_is_reported_as_recovered() {
     assert_eq!(phase(&simulator), "recovered");
     assert!(simulator.tasks().is_empty());
     assert_rolled_back(&simulator);
+    runback.finish().await;
+}
+
+/// A domain leads to the culprit's tag: of 60 requests a minute this many still arrive there after the switch.
+async fn reached_by_a_tag(rpm: f64) -> (Simulator, Runback) {
+    let hour = 3_600.0;
+    let stays = Served { from: 0.0, to: hour, rpm: Some(rpm), errors: Some(0.4), slow: None };
+    let mut service = Service::named(SERVICE)
+        .revision(deployed(0.4).served(stays))
+        .revision(proven())
+        .traffic_targets(vec![target(BAD, 100), json!({"revisionName": BAD, "tag": "live"})]);
+    service.rpm = 60.0 - rpm;
+    let (simulator, runback, alert) = a_world_with(service).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_contains(&last_message(&simulator), &["what arrives by its tag live stays"]);
+    (simulator, runback)
+}
+
+#[tokio::test]
+async fn nothing_has_recovered_while_requests_reach_the_culprit_by_a_tag() {
+    let (simulator, runback) = reached_by_a_tag(20.0).await;
+    assert_eq!(later(&simulator, &runback, minutes(6)).await, [200]);
+    let said =
+        ["still gets requests, by its tag live", "of 100 requests were bad, 40 %", "--update-tags live="];
+    assert_contains(&last_message(&simulator), &said);
+    assert_eq!((phase(&simulator).as_str(), simulator.slack().len()), ("told", 2));
+    // Each look may come late: there are five all the same.
+    for _ in 0..4 {
+        assert_eq!(later(&simulator, &runback, minutes(4)).await, [200]);
+    }
+    assert_contains(
+        &last_message(&simulator),
+        &["by its tag live", "does not look again", "reason: unjudged"],
+    );
+    assert_eq!((phase(&simulator).as_str(), simulator.slack().len()), ("unjudged", 3));
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn when_the_tag_has_moved_as_well_the_service_has_recovered() {
+    let (simulator, runback) = reached_by_a_tag(20.0).await;
+    later(&simulator, &runback, minutes(6)).await;
+    simulator.change(SERVICE, |running| {
+        let culprit = running.service.revisions.iter_mut().find(|revision| revision.name == BAD).unwrap();
+        culprit.served.last_mut().unwrap().to = minutes(6).as_secs_f64();
+    });
+    later(&simulator, &runback, minutes(4)).await;
+    later(&simulator, &runback, minutes(4)).await;
+    assert_contains(&last_message(&simulator), &["recovered", GOOD]);
+    assert_eq!(phase(&simulator), "recovered");
+    runback.finish().await;
+}
+
+#[tokio::test]
+async fn whoever_tries_the_culprit_by_its_tag_does_not_keep_it_from_recovering() {
+    let (simulator, runback) = reached_by_a_tag(3.0).await;
+    later(&simulator, &runback, minutes(6)).await;
+    assert_eq!(phase(&simulator), "recovered");
     runback.finish().await;
 }
 

@@ -197,7 +197,9 @@ fn what_was_written_has_to_be_wanted_and_seen_and_told_before_it_is_judged() {
 
 #[test]
 fn the_target_is_judged_on_what_it_has_answered_since_the_last_write() {
-    let bad = |target: (u64, u64)| moved_all().with(|scene| scene.since = Some([target, (0, 0)]));
+    let both = |target, culprit| moved_all().with(|scene| scene.since = Some([target, culprit]));
+    let bad = |target: (u64, u64)| both(target, (0, 0));
+    let last = |scene: Scene| scene.with(|scene| scene.last_look = true);
     let restore = |scene: &mut Scene| scene.rules.not_helped = NotHelped::Restore;
     check([
         ("it fails as the culprit did", bad((60, 12)), Finding::Failing),
@@ -219,7 +221,21 @@ fn the_target_is_judged_on_what_it_has_answered_since_the_last_write() {
         ),
         ("too few requests", bad((1, 0)), Finding::TooFew),
         ("none", bad((0, 0)), Finding::TooFew),
-        ("too few at the last look", bad((1, 0)).with(|scene| scene.last_look = true), Finding::Unclear),
+        ("too few at the last look", last(bad((1, 0))), Finding::Unclear),
+        (
+            "the culprit still has half of the requests, and fails",
+            both((60, 0), (60, 24)),
+            Finding::StillReached,
+        ),
+        ("it has all of them", both((0, 0), (60, 24)), Finding::StillReached),
+        ("and still at the last look", last(both((60, 0), (60, 24))), Finding::NeverLeft),
+        (
+            "so soon it may be the end of what began before",
+            both((60, 0), (60, 24)).with(|scene| scene.now = at(2)),
+            Finding::TooFew,
+        ),
+        ("somebody tries the culprit", both((60, 0), (2, 2)), Finding::Healthy),
+        ("both fail", both((60, 24), (60, 24)), Finding::Failing),
         ("in the dark", moved_all().with(|scene| scene.since = None), Finding::Waiting),
         (
             "in the dark for half an hour",

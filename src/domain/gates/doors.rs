@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use crate::domain::afterwards::{is_futile, judge_target};
+use crate::domain::afterwards::{is_futile, is_still_reached, judge_target};
 use crate::domain::alert::{Alert, IncidentState};
 use crate::domain::decide::{Case, Facts, Halt, Passage, Seen, Trail, Walked};
 use crate::domain::decision::{Outcome, Reason};
@@ -47,6 +47,15 @@ pub(in crate::domain) fn closed(facts: &Facts<'_>, trail: &mut Trail) -> Result<
         return trail.gate("open", Err(Halt::ignore(Reason::Closed, detail)));
     }
     let detail = format!("{CLOSED}; since the switch to {} {detail}", rollback.target);
+    if let Some(reached) = is_still_reached(readings, rollback, rules) {
+        let judgement = reached.judgement;
+        let (bad, requests) = (text::count(judgement.bad), text::count(judgement.requests));
+        let detail = format!(
+            "{detail}; but {} still gets requests, and {bad} of the last {requests} failed",
+            rollback.culprit
+        );
+        return trail.gate("open", Err(Halt::ignore(Reason::Closed, detail)));
+    }
     let outcome = Outcome::Recovered(Box::new((rollback.clone(), judgement)));
     trail.gate("open", Err(Halt { outcome, reason: Reason::Recovered, detail }))
 }

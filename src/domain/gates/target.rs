@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::domain::by_tag;
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
@@ -229,6 +230,7 @@ pub(in crate::domain) fn plan(
         culprit: culprit.clone(),
         target: target.revision.clone(),
         proven: target.proven,
+        stays: by_tag::stays(case.service, &case.window(), &culprit.name),
         from,
         to,
         step,

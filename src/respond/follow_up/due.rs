@@ -12,7 +12,7 @@ use crate::domain::alert::{Alert, Signal};
 use crate::domain::decide::Round;
 use crate::domain::decision::{Decision, Reason};
 use crate::domain::evidence::{Axis, Evidence};
-use crate::domain::overdue::looks_due;
+use crate::domain::overdue::look;
 use crate::domain::policy::Rules;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::ServiceName;
@@ -155,7 +155,7 @@ impl Runback {
                 }
                 _ => self.is_told(&rollback, rules, deadline - TELL).await,
             };
-        let last_look = looks_due(&rollback, received.time()) >= MOST_LOOKS;
+        let last_look = look(&rollback, task.look(), received.time()) >= MOST_LOOKS;
         let service = &document.service;
         let now = received.time();
         let mut view = View { rollback: &rollback, service, rules, told, last_look, now, evidence: None };
@@ -310,9 +310,16 @@ impl Runback {
     }
 
     async fn look_again(&self, due: &Due<'_>) -> Done {
-        let Due { task, rollback, document, case, phase, .. } = due;
+        let Due { task, rollback, document, case, found, phase, .. } = due;
+        if found.finding == Finding::StillReached {
+            let (reached, judged) = (Afterwards::StillReached, (found.target, found.culprit));
+            let message = || self.verdict_on(document, rollback, reached, judged, case.received.time());
+            let news = (rollback.id.as_str(), reached.code());
+            // The next look comes whether or not Slack listens.
+            self.tell_once(news, message, task.thread.as_deref(), case.received.deadline()).await;
+        }
         let Some(tasks) = &self.tasks else { return Ok(Ok("nothing: there is no queue".into())) };
-        let look = looks_due(rollback, case.received.time()) + 1;
+        let look = look(rollback, task.look(), case.received.time()) + 1;
         let axis = task.rollback().map_or(Axis::Errors, |(_, axis)| axis);
         let next = Task::check(&document.service.name, rollback, axis, look, true, task.thread.clone());
         let (time, deadline) = (case.received.time(), case.received.deadline());
@@ -327,7 +334,7 @@ impl Runback {
         if rollback.phase != *phase {
             self.record_or_leave(document, rollback, phase.clone(), deadline).await?;
         }
-        Ok(Ok(format!("too few requests since the switch: look {look} follows")))
+        Ok(Ok(format!("{} since the switch: look {look} follows", found.finding.word())))
     }
 
     async fn record_end(&self, due: &Due<'_>) -> Done {
@@ -348,6 +355,7 @@ impl Runback {
             Finding::Worse => Afterwards::Halted,
             Finding::Healthy => Afterwards::Recovered,
             Finding::Failing => Afterwards::NotHelped,
+            Finding::NeverLeft => Afterwards::NeverLeft,
             _ => Afterwards::Unjudged,
         };
         let judged = (found.target, found.culprit);

@@ -246,6 +246,11 @@ impl Task {
         }
     }
 
+    /// The number of this look at a rollback's target, as the task has it.
+    pub(super) fn look(&self) -> Option<u32> {
+        if let What::Check(check) = &self.what { Some(check.look) } else { None }
+    }
+
     pub(super) fn is_step(&self) -> bool {
         matches!(self.what, What::Step(_))
     }

@@ -205,7 +205,10 @@ fn an_empty_label_names_nothing() {
 #[test]
 fn a_closed_incident_that_we_acted_on_has_recovered_when_the_evidence_agrees() {
     let closed = |world: World| world.alert(|alert| alert.state = IncidentState::Closed);
-    let acted = || World::outage().traffic(&[(GOOD, 100)]).rolled_back("0.incident", BAD, GOOD, 8);
+    let acted = || {
+        let world = World::deploy().served(BAD, 20, 8, 60.0, 0.4).served(GOOD, 3 * DAY, 20, 60.0, 0.001);
+        world.traffic(&[(GOOD, 100)]).rolled_back("0.incident", BAD, GOOD, 8)
+    };
     let healthy = || closed(acted().served(GOOD, 8, 0, 60.0, 0.0));
     let ignored = "ignore closed at open";
     let phase = |phase: Phase| healthy().record(|record| record.rollbacks[0].phase = phase);
@@ -221,6 +224,7 @@ fn a_closed_incident_that_we_acted_on_has_recovered_when_the_evidence_agrees() {
         ),
         ("the target fails", closed(acted().served(GOOD, 8, 0, 60.0, 0.4)), ignored),
         ("too few requests to tell", closed(acted().served(GOOD, 8, 0, 2.0, 0.0)), ignored),
+        ("half of the requests stay with the culprit", healthy().served(BAD, 8, 0, 60.0, 0.4), ignored),
         ("no requests", closed(acted()), ignored),
         ("in the dark", healthy().dark(None), ignored),
         ("somebody has moved the traffic back", healthy().traffic(&[(BAD, 100)]), ignored),
