@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::alert::Alert;
 use crate::harness::{guarding, split};
-use crate::simulator::{NOW, Revision, Service, days, hours, minutes};
+use crate::simulator::{NOW, Revision, Served, Service, days, hours, minutes, target};
 use crate::situation::{
     BAD, GOOD, SERVICE, a_world_with, assert_contains, assert_rolled_back, deployed, k_back, moves,
     one_story, proven, under_policy,
@@ -42,6 +42,43 @@ async fn a_newer_revision_without_history_gives_way_to_a_proven_one() {
     let service = Service::named(SERVICE).revision(deployed(0.4)).revision(untried).revision(older);
     let (simulator, runback, alert) = a_world_with(service).await;
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(OLDER, 100)]));
+    runback.finish().await;
+}
+
+/// A preview of a pull request between the deploy and what served before it: a tag leads to it, no percentage does.
+fn beside_a_preview(tested: Served) -> Service {
+    let preview = Revision::named(GOOD).age(hours(2)).served(tested);
+    let older = Revision::named(OLDER).age(days(5)).errors(0.001).served(days(5)..minutes(20));
+    let preview_tag = json!({"revisionName": GOOD, "tag": "pr-17"});
+    Service::named(SERVICE)
+        .revision(deployed(0.4))
+        .revision(preview)
+        .revision(older)
+        .traffic_targets(vec![target("LATEST", 100), preview_tag])
+}
+
+#[tokio::test]
+async fn production_goes_back_to_what_served_production_and_not_to_a_tested_preview() {
+    for tested in [
+        Served::ago(minutes(90)..NOW).rpm(2.0),
+        Served::ago(minutes(12)..minutes(10)).rpm(100.0),
+        Served::ago(minutes(40)..minutes(20)).rpm(600.0),
+    ] {
+        let (simulator, runback, alert) = a_world_with(beside_a_preview(tested)).await;
+        runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+        assert_eq!(simulator.traffic(SERVICE), split([(OLDER, 100)]));
+        assert_eq!(simulator.tags(SERVICE), [("pr-17".to_owned(), GOOD.to_owned())].into());
+        runback.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn in_the_dark_a_preview_is_no_target_either() {
+    let (simulator, runback, alert) =
+        a_world_with(beside_a_preview(Served::ago(minutes(90)..NOW).rpm(2.0))).await;
+    simulator.at("monitoring.list").always().fails(503);
+    runback.deliver(&alert).await.is(200, "rollback", "unconfirmed");
     assert_eq!(simulator.traffic(SERVICE), split([(OLDER, 100)]));
     runback.finish().await;
 }

@@ -13,6 +13,7 @@ use crate::domain::steps;
 use crate::domain::text;
 
 use super::failing::judge_against;
+use super::released;
 use super::target::Target;
 
 /// How much of a revision's life before the switch is compared with the culprit.
@@ -20,6 +21,9 @@ const BEFORE: TimeDelta = TimeDelta::minutes(10);
 
 /// A stretch of production traffic began when a revision last had less than this part of its present share.
 const LESS: f64 = 0.25;
+
+/// Who carried at least this part of what the foremost one did shared the service with it.
+const NEARLY: f64 = 0.8;
 
 /// A trial clears a deploy of one failing. What fails after so long may be another one.
 const CLEARED_FOR: TimeDelta = TimeDelta::hours(1);
@@ -30,9 +34,7 @@ const FAILING_BEGAN: usize = 60;
 /// Passes with the moment from which the culprit took traffic.
 pub(in crate::domain) fn deployed_recently(case: &Case<'_>, culprit: &Revision) -> Passage<DateTime<Utc>> {
     let name = &culprit.name;
-    let percent = case.service.split().get(name).copied().unwrap_or(steps::ALL);
-    let first = readings(case)
-        .and_then(|readings| stretch(case, readings, name, f64::from(percent) / f64::from(steps::ALL)));
+    let first = first_traffic(case, name);
     let (began, verb) = first.map_or((culprit.created_at, "was created"), |at| (at, "began to take traffic"));
     let incident = case.incident_began();
     let limit = text::duration(case.rules.deploy_window);
@@ -140,6 +142,25 @@ fn handed_over(samples: &[Sample], successors: &[Sample]) -> Option<DateTime<Utc
     samples.iter().rfind(led).map(|sample| sample.end)
 }
 
+/// When a revision's present stretch of production traffic began; nothing where Monitoring does not know.
+fn first_traffic(case: &Case<'_>, revision: &str) -> Option<DateTime<Utc>> {
+    let percent = case.service.split().get(revision).copied().unwrap_or(steps::ALL);
+    stretch(case, readings(case)?, revision, f64::from(percent) / f64::from(steps::ALL))
+}
+
+/// Who carried the service before a revision took over, first the one that had most of it. What had nearly as much shared
+/// it: of those the newest comes first.
+pub(in crate::domain) fn carried_before(case: &Case<'_>, revision: &Revision) -> Vec<String> {
+    let Some(readings) = readings(case) else { return Vec::new() };
+    let switch = first_traffic(case, &revision.name).unwrap_or(revision.created_at);
+    let carriers = carriers(case, readings, &revision.name, switch);
+    let most = carriers.iter().map(|(_, carried)| *carried).fold(0.0, f64::max);
+    let mut shared: Vec<_> =
+        carriers.into_iter().filter(|(_, carried)| *carried >= most * NEARLY).map(|(name, _)| name).collect();
+    shared.sort_by_key(|revision| std::cmp::Reverse(revision.created_at));
+    shared.into_iter().map(|revision| revision.name.clone()).collect()
+}
+
 /// When a revision's present stretch of production traffic began: after it last had less than a quarter of its present
 /// `share` of the service's requests, over more than a minute and by enough requests to be sure. A canary's promotion
 /// begins one, and so does the return of a revision that was away.
@@ -234,20 +255,40 @@ fn lately(samples: &[Sample]) -> Vec<Sample> {
     samples.last().map_or(Vec::new(), |last| evidence::since(samples, last.end - TimeDelta::hours(1)))
 }
 
-/// The older revision that had most of the traffic shortly before `switch`.
+/// The older revision that carried most of the service shortly before `switch`.
 fn predecessor<'a>(
     case: &Case<'a>,
     readings: &Readings,
     successor: &str,
     switch: DateTime<Utc>,
 ) -> Option<&'a str> {
-    let successor = case.revision(successor)?;
+    let carriers = carriers(case, readings, successor, switch).into_iter();
+    let most = carriers
+        .max_by(|(one, a), (other, b)| a.total_cmp(b).then_with(|| one.created_at.cmp(&other.created_at)));
+    most.map(|(revision, _)| revision.name.as_str())
+}
+
+/// The older revisions that users were sent to shortly before `switch`, each with the shares of the service's requests that
+/// it had, added up over the periods: a suite that ran for two minutes had most of the requests, and two minutes.
+fn carriers<'a>(
+    case: &Case<'a>,
+    readings: &Readings,
+    successor: &str,
+    switch: DateTime<Utc>,
+) -> Vec<(&'a Revision, f64)> {
+    let Some(successor) = case.revision(successor) else { return Vec::new() };
     let older = case.revisions.iter().filter(|revision| revision.created_at < successor.created_at);
     older
-        .map(|revision| (revision, evidence::total(&last_minutes(readings.of(&revision.name), switch)).0))
-        .filter(|(_, requests)| *requests > 0)
-        .max_by_key(|(revision, requests)| (*requests, revision.created_at))
-        .map(|(revision, _)| revision.name.as_str())
+        .map(|revision| {
+            let samples = last_minutes(readings.of(&revision.name), switch);
+            let share = |sample: &Sample| {
+                let all = case.totals().get(&sample.start).copied().unwrap_or(sample.requests);
+                evidence::ratio(sample.requests, all)
+            };
+            (revision, samples.iter().map(share).sum())
+        })
+        .filter(|(revision, carried)| *carried > 0.0 && !released::only_tagged(case, &revision.name))
+        .collect()
 }
 
 /// The samples of the last minutes before a switch; further back, where samples are coarser, the last one.

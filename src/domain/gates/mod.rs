@@ -8,6 +8,8 @@ pub(crate) mod failing;
 
 pub(super) mod cause;
 
+pub(super) mod released;
+
 pub(super) mod target;
 
 pub(super) mod limits;

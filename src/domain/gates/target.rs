@@ -12,6 +12,7 @@ use crate::domain::steps;
 use crate::domain::text;
 
 use super::failing::judge_revision;
+use super::{cause, released};
 
 /// A revision that was healthy all along has to have ended healthily as well: its last stretch is judged by itself.
 const LAST_STRETCH: TimeDelta = TimeDelta::minutes(30);
@@ -34,11 +35,11 @@ pub(in crate::domain) struct Target<'a> {
 
 /// What Monitoring's history says of a candidate.
 enum Past {
-    /// It served enough traffic healthily, last at this time.
+    /// Users were sent to it, last at this time, and it served them healthily.
     Healthy { last: DateTime<Utc>, requests: u64, ratio: f64 },
     /// It served enough traffic, and not healthily.
     Bad,
-    /// It served too little to tell, or nothing.
+    /// It served too little to tell, or nothing, or no users were ever sent to it.
     Unknown,
 }
 
@@ -72,9 +73,11 @@ pub(in crate::domain) fn choose<'a>(
         .collect();
     // Of two that served side by side until the same minutes, chance would decide: the newer one is taken.
     let latest = proven.iter().map(|(_, last, ..)| *last).max();
+    let before = cause::carried_before(case, culprit);
     let order = |revision: &Revision, last: DateTime<Utc>, ratio: f64| {
         let below = ratio <= case.limit();
-        (below, serves(revision), latest.is_some_and(|latest| last > latest - SAME_TIME), revision.created_at)
+        let late = latest.is_some_and(|latest| last > latest - SAME_TIME);
+        (below, serves(revision), before.contains(&revision.name), late, revision.created_at)
     };
     if let Some((revision, _, requests, ratio)) =
         proven.into_iter().max_by_key(|(revision, last, _, ratio)| order(revision, *last, *ratio))
@@ -89,7 +92,9 @@ pub(in crate::domain) fn choose<'a>(
         return Ok((Target { revision, proven: true }, detail));
     }
     let bad = candidates.iter().find(|(_, past)| matches!(past, Past::Bad));
-    let newest = candidates.iter().max_by_key(|(revision, _)| (serves(revision), revision.created_at));
+    let newest = candidates.iter().max_by_key(|(revision, _)| {
+        (serves(revision), released::has_sign(case, &revision.name), revision.created_at)
+    });
     match (bad, newest) {
         // Where Monitoring has history, only a revision that it proves healthy will do.
         (Some((revision, _)), _) => refused.push(format!("{} served, and not healthily", revision.name)),
@@ -97,10 +102,12 @@ pub(in crate::domain) fn choose<'a>(
             refused.push(format!("{} has no history that shows it healthy", revision.name));
         }
         (None, Some((revision, _))) => {
-            let detail = format!(
-                "{} is the newest older ready revision; unproven: no history shows it healthy",
-                revision.name
-            );
+            let which = if released::has_sign(case, &revision.name) {
+                "the newest older ready revision that is known to have served"
+            } else {
+                "the newest older ready revision"
+            };
+            let detail = format!("{} is {which}; unproven: no history shows it healthy", revision.name);
             return Ok((Target { revision, proven: false }, detail));
         }
         (None, None) => {}
@@ -122,6 +129,8 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
         Some("is not ready")
     } else if revision.deleting {
         Some("is being deleted")
+    } else if released::only_tagged(case, &revision.name) {
+        Some("is reached by its tag alone, and was never released as far as is known")
     } else if quarantine.iter().any(|entry| entry.revision == revision.name) {
         Some("is in quarantine")
     } else if differs && quarantine.iter().any(|entry| entry.digest == revision.digest) {
@@ -147,29 +156,15 @@ fn past(case: &Case<'_>, revision: &Revision, bar: f64) -> Past {
     let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
     let since = case.now - text::delta(case.rules.history);
     let samples = &evidence::since(&case.real_traffic(&revision.name), since);
-    let healthy = stayed_healthy(samples, bar, case.rules.min_requests);
-    match (
-        healthy,
-        free_of_errors(case, readings, revision, since),
-        last_enough(samples, case.rules.min_requests),
-    ) {
-        (None, _, _) | (_, _, None) => Past::Unknown,
-        (Some(true), true, Some(last)) => {
+    let Some(last) = released::until(case, &revision.name) else { return Past::Unknown };
+    match stayed_healthy(samples, bar, case.rules.min_requests) {
+        None => Past::Unknown,
+        Some(true) if free_of_errors(case, readings, revision, since) => {
             let (requests, bad) = evidence::total(samples);
             Past::Healthy { last, requests, ratio: evidence::ratio(bad, requests) }
         }
-        _ => Past::Bad,
+        Some(_) => Past::Bad,
     }
-}
-
-/// Until when a revision served enough: the few requests that came later do not count.
-fn last_enough(samples: &[Sample], min_requests: u64) -> Option<DateTime<Utc>> {
-    let mut seen = 0;
-    let enough = samples.iter().rev().find(|sample| {
-        seen += sample.requests;
-        seen >= min_requests
-    });
-    enough.map(|sample| sample.end)
 }
 
 /// A revision that was quick but failed is no target for a latency incident.

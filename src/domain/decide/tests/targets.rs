@@ -163,6 +163,71 @@ fn a_few_requests_on_a_tag_are_no_traffic() {
     ]);
 }
 
+/// 41 has a tag and no percentage. 40 carried the service until the deploy.
+fn beside_a_preview() -> World {
+    three().traffic(&[(BAD, 100), (GOOD, 0)]).served(OLD, 6 * DAY, 20, 60.0, 0.0)
+}
+
+#[test]
+fn a_release_takes_users_over_and_a_test_comes_on_top() {
+    let carried = |from, to| three().served(OLD, 6 * DAY, from, 60.0, 0.0).served(OLD, to, 20, 60.0, 0.0);
+    // What carried the service until the deploy is gone.
+    let gone = |world: World| world.change(OLD, |revision| revision.ready = false);
+    let tagged = |world: World| world.traffic(&[(BAD, 100), (GOOD, 0)]);
+    check([
+        ("a few clicks a minute", beside_a_preview().served(GOOD, 90, 0, 2.0, 0.0), BACK_TO_OLD),
+        ("as many requests as users make", beside_a_preview().served(GOOD, 90, 20, 60.0, 0.0), BACK_TO_OLD),
+        ("ten times as many", beside_a_preview().served(GOOD, 40, 20, 600.0, 0.0), BACK_TO_OLD),
+        (
+            "ten times as many, and nothing else",
+            gone(beside_a_preview().served(GOOD, 40, 20, 600.0, 0.0)),
+            NOBODY,
+        ),
+        (
+            "its tag is gone, and so is what carried the service: a burst of two minutes is no release",
+            gone(three().served(OLD, 6 * DAY, 20, 60.0, 0.0).served(GOOD, 40, 38, 600.0, 0.0)),
+            NOBODY,
+        ),
+        ("a release of ten minutes", carried(40, 30).served(GOOD, 40, 30, 60.0, 0.0), BACK_TO_OLD),
+        (
+            "the same, and what came after is gone",
+            gone(carried(40, 30).served(GOOD, 40, 30, 60.0, 0.0)),
+            BACK,
+        ),
+        ("the same with a tag", gone(tagged(carried(40, 30)).served(GOOD, 40, 30, 60.0, 0.0)), BACK),
+        (
+            "half of the users",
+            gone(three().served(OLD, 6 * DAY, 20, 30.0, 0.0).served(GOOD, DAY, 20, 30.0, 0.0)),
+            BACK,
+        ),
+        (
+            "a twentieth of them, for a day: a canary that was taken back",
+            gone(three().served(OLD, 6 * DAY, 20, 57.0, 0.0).served(GOOD, DAY, 25, 3.0, 0.0)),
+            NOBODY,
+        ),
+        ("nobody knows of the time before", tagged(three()).served(GOOD, 3 * HOUR, 20, 60.0, 0.0), BACK),
+        ("nor whether it was a test", tagged(three()).served(GOOD, HOUR, 20, 60.0, 0.0), BACK_TO_OLD),
+    ]);
+}
+
+#[test]
+fn without_monitoring_what_is_known_to_have_served_comes_first() {
+    let dark = || healthy().dark(None);
+    let tagged = |world: World| world.traffic(&[(BAD, 100), (GOOD, 0)]);
+    let good = "rollback unconfirmed to k-back-00041-xyz";
+    let old = "rollback unconfirmed to k-back-00040-uvw";
+    let went_to =
+        |world: World, target: &str, ago: i64| world.rolled_back("0.before", "k-back-00039-x", target, ago);
+    check([
+        ("nothing is known", dark(), good),
+        ("a tag leads to the newest", tagged(dark()), old),
+        ("an earlier rollback went to the older one", went_to(dark(), OLD, 2 * DAY), old),
+        ("that was long ago", went_to(dark(), OLD, 8 * DAY), good),
+        ("it went to the tagged one", went_to(tagged(dark()), GOOD, 2 * DAY), good),
+        ("only a tagged one is there", tagged(World::deploy()).dark(None), NOBODY),
+    ]);
+}
+
 #[test]
 fn without_any_history_the_newest_older_ready_one_is_taken_unproven() {
     check([
