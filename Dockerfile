@@ -15,6 +15,10 @@ RUN mkdir src \
     && cargo build --release --locked --bin runback \
     && rm -r src
 
+# What `runback --version` says beside the version; the image's builder knows it, its context does not.
+ARG COMMIT=
+ENV RUNBACK_COMMIT=${COMMIT}
+
 # Cargo goes by times, and the copied files may be older than the empty ones that were just built.
 COPY src ./src
 RUN find src -name '*.rs' -exec touch {} + \

@@ -1,13 +1,25 @@
 //! The commands, and how their parts are put together.
 
+mod drive;
+mod hold;
 mod judge;
+mod person;
+mod preflight;
+mod quarantine;
+mod release;
+mod rollback;
+mod status;
+mod terminal;
+mod undo;
+mod write;
 
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use clap_complete::Shell;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
@@ -21,21 +33,25 @@ use crate::clients::slack::Slack;
 use crate::clients::tasks::Tasks;
 use crate::clients::tokens::Tokens;
 use crate::clients::transport::{Network, SharedTransport};
-use crate::config::{Config, GoogleArgs, GoogleConfig, ServeArgs, SlackConfig, WatchArgs};
+use crate::config::{Config, GoogleConfig, ServeArgs, SlackConfig, WatchArgs};
 use crate::domain::policy::{Mode, NotHelped, Strategy};
-use crate::domain::service::ServiceName;
 use crate::logging;
-use crate::release::release;
 use crate::respond::{Clients, Runback};
 use crate::server::{BasicAuth, Door, serve};
 use crate::watch::watch;
+
+/// With the commit, where whoever built it named one.
+static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("RUNBACK_COMMIT") {
+    None | Some("") => env!("CARGO_PKG_VERSION").to_owned(),
+    Some(commit) => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+});
 
 /// Moves a Cloud Run service's traffic back to the last healthy revision when an alert fires and the evidence
 /// convicts the newest deploy, and tells the team in Slack what it saw, did and what comes next.
 ///
 /// Only services that the policy lists are ever touched, and with mode = "observe" (the default) none is.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version = VERSION.as_str(), propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -45,17 +61,27 @@ pub struct Cli {
 enum Command {
     /// Receives alerts and deploys: POST / (CloudEvents, Pub/Sub push), POST /webhook, POST /watch, GET /health
     Serve(Box<ServeArgs>),
+    /// Shows where a service stands, and the one next command
+    Status(Box<status::StatusArgs>),
+    /// Moves all traffic to a revision by hand, with Runback's own checks: the last healthy one, a commit or a revision
+    Rollback(Box<rollback::RollbackArgs>),
+    /// Takes the last rollback back: the split from before, and its culprit out of quarantine
+    Undo(Box<undo::UndoArgs>),
+    /// Gives a pinned service's traffic back to LATEST; refuses while the newest ready revision is in quarantine
+    Release(Box<release::ReleaseArgs>),
+    /// Keeps Runback's hands off a service for a while: it explains and does not act
+    Hold(Box<hold::HoldArgs>),
+    /// Ends a hold
+    Resume(Box<hold::ResumeArgs>),
+    /// Shows what must not come back; --check is the gate for a pipeline
+    Quarantine(Box<quarantine::QuarantineArgs>),
     /// Says what would be decided about an alert, and why; nothing is touched
     Judge(Box<judge::JudgeArgs>),
-    /// Gives a pinned service's traffic back to LATEST; refuses while the newest ready revision is in quarantine
-    Release {
-        /// Full name of the service: projects/P/locations/R/services/S
-        #[arg(long, value_name = "NAME")]
-        service: ServiceName,
-
-        /// Where Google is, and as whom we speak to it.
-        #[command(flatten)]
-        google: GoogleArgs,
+    /// Prints a script that completes Runback's commands in your shell
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
     },
     /// Asks a running Runback to watch the service's newest revision for ten minutes; the last step of a pipeline
     Watch(WatchArgs),
@@ -67,8 +93,15 @@ pub async fn run(cli: Cli) -> ExitCode {
     rustls::crypto::ring::default_provider().install_default().ok();
     let result = match cli.command {
         Command::Serve(arguments) => start(*arguments).await,
+        Command::Status(arguments) => status::status(*arguments).await,
+        Command::Rollback(arguments) => rollback::rollback(*arguments).await,
         Command::Judge(arguments) => judge::judge(*arguments).await,
-        Command::Release { service, google } => release_command(&service, google).await,
+        Command::Undo(arguments) => undo::undo(*arguments).await,
+        Command::Release(arguments) => release::release(*arguments).await,
+        Command::Hold(arguments) => hold::hold(*arguments).await,
+        Command::Resume(arguments) => hold::resume(*arguments).await,
+        Command::Quarantine(arguments) => quarantine::quarantine(*arguments).await,
+        Command::Completions { shell } => completions(shell),
         Command::Watch(arguments) => watch_command(arguments).await,
     };
     match result {
@@ -85,6 +118,11 @@ type Stopped = (u8, String);
 /// Bad input: wrong as long as nobody changes it.
 fn bad(why: impl ToString) -> Stopped {
     (2, why.to_string())
+}
+
+/// Refused: what stands against it begins with the gate's name.
+fn refused(why: impl ToString) -> Stopped {
+    (3, why.to_string())
 }
 
 /// The world does not play along.
@@ -169,7 +207,7 @@ fn announce(config: &Config) {
         services,
         enforced,
         "runback {} on port {}: guards {services}, enforces {enforced}",
-        env!("CARGO_PKG_VERSION"),
+        VERSION.as_str(),
         config.port
     );
     for (name, rules) in &config.policy.services {
@@ -223,13 +261,10 @@ fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-async fn release_command(name: &ServiceName, google_args: GoogleArgs) -> Result<(), Stopped> {
-    let config = google_args.check().map_err(bad)?;
-    let metadata = Metadata::of_this_machine().map_err(failed)?;
-    let cloud_run = CloudRun::new(google(&config, &network()?, &metadata)?, &config.run_url);
-    let done =
-        release(&cloud_run, name).await.map_err(|why| failed(format!("{name} is not released: {why}")))?;
-    say(&done)
+fn completions(shell: Shell) -> Result<(), Stopped> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "runback", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end())
 }
 
 /// Prints a line. Whoever reads no further (`| head`) is no error.

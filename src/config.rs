@@ -8,6 +8,7 @@
 mod callers;
 mod check;
 mod secret;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -19,6 +20,7 @@ use crate::domain::service::ServiceName;
 pub use callers::CallersConfig;
 pub use check::{Config, ConfigError, GoogleConfig, SlackConfig, TasksConfig, WatchConfig, WebhookLogin};
 pub use secret::Secret;
+pub use subject::{Subject, SubjectArgs};
 
 const PORT: &str = "PORT";
 const POLICY_FILE: &str = "RUNBACK_POLICY_FILE";

@@ -37,8 +37,6 @@ pub mod policy_document;
 
 pub mod config;
 
-pub mod release;
-
 pub mod watch;
 
 pub mod snapshot;

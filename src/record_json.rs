@@ -30,17 +30,6 @@ pub const LONGEST_TEXT: usize = 200;
 const QUARANTINE_KEPT: usize = 10;
 
 const VERSION: u64 = 1;
-const SWITCHING: &str = "switching";
-const TOLD: &str = "told";
-const RECOVERED: &str = "recovered";
-const NOT_HELPED: &str = "not_helped";
-const UNJUDGED: &str = "unjudged";
-const OVERRULED: &str = "overruled";
-const NOT_ARRIVED: &str = "not_arrived";
-const HALTED: &str = "halted";
-const RESTORING: &str = "restoring";
-const RESTORED: &str = "restored";
-const UNDONE: &str = "undone";
 
 /// Why the annotation cannot be read, in one sentence. Such a record must not be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +67,13 @@ pub fn parse(annotation: Option<&str>) -> Result<Record, RecordError> {
     let wire: WireRecord =
         serde_json::from_value(value).map_err(|error| RecordError(format!("cannot be read: {error}")))?;
     wire.into_domain()
+}
+
+/// The newest rollback as the annotation has it, with what a later writer may have added.
+#[must_use]
+pub fn newest(annotation: Option<&str>) -> Option<Value> {
+    let record: Value = serde_json::from_str(annotation?).ok()?;
+    record.get("rollbacks")?.get(0).cloned()
 }
 
 /// Writes the annotation in the place of the one `before`, whose unknown keys are kept.
@@ -184,7 +180,7 @@ fn is_no(flag: &bool) -> bool {
 
 /// A rollback that does not say how far it has come is finished.
 fn told() -> String {
-    TOLD.to_owned()
+    Phase::Told.word().to_owned()
 }
 
 impl WireRecord {
@@ -293,20 +289,7 @@ impl WireRollback {
             trial: self.trial,
             target: self.target,
             step: self.step,
-            phase: match self.phase.as_str() {
-                SWITCHING => Phase::Switching,
-                TOLD => Phase::Told,
-                RECOVERED => Phase::Recovered,
-                NOT_HELPED => Phase::NotHelped,
-                UNJUDGED => Phase::Unjudged,
-                OVERRULED => Phase::Overruled,
-                NOT_ARRIVED => Phase::NotArrived,
-                HALTED => Phase::Halted,
-                RESTORING => Phase::Restoring,
-                RESTORED => Phase::Restored,
-                UNDONE => Phase::Undone,
-                _ => Phase::Other(self.phase),
-            },
+            phase: Phase::of_word(self.phase),
             reason: self.reason,
             why: self.why,
             by: self.by,
@@ -329,20 +312,7 @@ impl WireRollback {
             trial: rollback.trial,
             target: cut(&rollback.target),
             step: rollback.step,
-            phase: match &rollback.phase {
-                Phase::Switching => SWITCHING.to_owned(),
-                Phase::Told => TOLD.to_owned(),
-                Phase::Recovered => RECOVERED.to_owned(),
-                Phase::NotHelped => NOT_HELPED.to_owned(),
-                Phase::Unjudged => UNJUDGED.to_owned(),
-                Phase::Overruled => OVERRULED.to_owned(),
-                Phase::NotArrived => NOT_ARRIVED.to_owned(),
-                Phase::Halted => HALTED.to_owned(),
-                Phase::Restoring => RESTORING.to_owned(),
-                Phase::Restored => RESTORED.to_owned(),
-                Phase::Undone => UNDONE.to_owned(),
-                Phase::Other(phase) => cut(phase),
-            },
+            phase: cut(rollback.phase.word()),
             reason: cut(&rollback.reason),
             why: rollback.why.as_deref().map(cut),
             by: rollback.by.as_deref().map(cut),

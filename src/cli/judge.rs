@@ -5,31 +5,31 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{Stopped, bad, failed, google, network, say};
+use super::terminal::patiently;
+use super::{Stopped, bad, failed, google, network, refused, say};
 use crate::answer::Answer;
 use crate::clients::cloud_run::CloudRun;
 use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
-use crate::config::GoogleArgs;
+use crate::config::{GoogleArgs, Subject, SubjectArgs};
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::policy::Policy;
-use crate::policy_document;
+use crate::domain::service::ServiceName;
 use crate::respond::Received;
 use crate::snapshot::{Snapshot, TakeError};
 
 /// What `runback judge` is told.
 #[derive(Debug, Args)]
 pub(super) struct JudgeArgs {
-    /// The alert, as Monitoring, Pub/Sub or Eventarc would deliver its body; - or nothing: standard input
-    #[arg(value_name = "ALERT", conflicts_with = "snapshot")]
-    alert: Option<PathBuf>,
-
-    /// The policy: TOML, or JSON if the file's name ends in .json
-    #[arg(long, env = "RUNBACK_POLICY_FILE", value_name = "FILE")]
-    policy: PathBuf,
+    /// A file with the alert, as Monitoring, Pub/Sub or Eventarc would deliver its body (- or nothing: standard input);
+    /// or a service, as if an alert on its errors had just come
+    #[arg(value_name = "ALERT|SERVICE", conflicts_with = "snapshot")]
+    subject: Option<String>,
 
     /// Judge this recorded snapshot, or each *.json file of this folder, instead of the live service
     #[arg(long, value_name = "FILE|DIR")]
@@ -43,50 +43,114 @@ pub(super) struct JudgeArgs {
     #[arg(long)]
     json: bool,
 
+    /// Exit with 3 unless the decision is ignore: people, or Runback, have to do something
+    #[arg(long)]
+    exit_code: bool,
+
+    #[command(flatten)]
+    place: SubjectArgs,
+
     /// Where Google is, and as whom we speak to it.
     #[command(flatten)]
     google: GoogleArgs,
 }
 
-/// Prints the decision. Whatever it is, it is no error.
+/// Prints the decision. Whatever it is, it is no error, unless the exit status is asked for.
 pub(super) async fn judge(arguments: JudgeArgs) -> Result<(), Stopped> {
-    let policy = policy(&arguments.policy)?;
     match &arguments.snapshot {
-        Some(folder) if folder.is_dir() => table(folder, &policy, arguments.json),
-        Some(file) => show(&read_snapshot(file).map_err(bad)?, &policy, arguments.json),
-        None => live(arguments, &policy).await,
+        None => live(arguments).await,
+        Some(path) => {
+            let policy = policy(&arguments.place)?;
+            if path.is_dir() {
+                return table(path, &policy, arguments.json, arguments.exit_code);
+            }
+            let snapshot = read_snapshot(path).map_err(bad)?;
+            let decision = show(&snapshot, &policy, arguments.json)?;
+            exit(arguments.exit_code, &[decision.outcome])
+        }
     }
 }
 
 /// Asks the live service. It is read, and nothing else.
-async fn live(arguments: JudgeArgs, policy: &Policy) -> Result<(), Stopped> {
-    let message = message(arguments.alert.as_deref())?;
-    let alert = Snapshot::of_message(&message, Received::now().at).map_err(bad)?;
+async fn live(arguments: JudgeArgs) -> Result<(), Stopped> {
+    let now = Received::now().at;
+    let (message, policy) = match service(&arguments)? {
+        Some(subject) => {
+            let message = errors_of(&subject.name, now).to_string().into_bytes();
+            (message, Policy { services: [(subject.name, subject.rules)].into() })
+        }
+        None => {
+            let policy = policy(&arguments.place)?;
+            (message(arguments.subject.as_deref().map(Path::new))?, policy)
+        }
+    };
+    let alert = Snapshot::of_message(&message, now).map_err(bad)?;
     let config = arguments.google.check().map_err(bad)?;
     let metadata = Metadata::of_this_machine().map_err(failed)?;
     let google = google(&config, &network()?, &metadata)?;
     let cloud_run = CloudRun::new(google.clone(), &config.run_url);
     let monitoring = Monitoring::new(google, &config.monitoring_url);
-    let snapshot = alert.take(policy, &cloud_run, &monitoring).await.map_err(|error| match error {
+    let take = alert.take(&policy, &cloud_run, &monitoring);
+    let snapshot = patiently("Reading the service", take).await.map_err(|error| match error {
         TakeError::Message(why) => bad(why),
         TakeError::Google(why) => failed(why),
     })?;
     // The decision first: a file that cannot be written must not hide it.
-    show(&snapshot, policy, arguments.json)?;
+    let decision = show(&snapshot, &policy, arguments.json)?;
     if let Some(file) = &arguments.save {
         fs::write(file, snapshot.to_json())
             .map_err(|error| failed(format!("{} cannot be written: {error}", file.display())))?;
+        eprintln!("runback: what was read is saved in {}", file.display());
     }
-    Ok(())
+    exit(arguments.exit_code, &[decision.outcome])
 }
 
-fn policy(file: &Path) -> Result<Policy, Stopped> {
-    let refuse = |why: String| bad(format!("the policy {}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|error| refuse(format!("it cannot be read: {error}")))?;
-    let is_json = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let policy =
-        if is_json { policy_document::parse_json(&text) } else { policy_document::parse_toml(&text) };
-    policy.map_err(|error| refuse(error.to_string()))
+/// With `--exit-code`: whether there is anything to be done.
+fn exit(asked: bool, outcomes: &[Outcome]) -> Result<(), Stopped> {
+    match outcomes.iter().find(|outcome| **outcome != Outcome::Ignore) {
+        Some(outcome) if asked => Err(refused(format!("the decision is {}", outcome.word()))),
+        _ => Ok(()),
+    }
+}
+
+/// The service, where one is named and no file.
+fn service(arguments: &JudgeArgs) -> Result<Option<Subject>, Stopped> {
+    match &arguments.subject {
+        Some(text) if text != "-" && !Path::new(text).exists() => match arguments.place.subject(text) {
+            Ok(subject) => Ok(Some(subject)),
+            Err(why) => Err(bad(format!("there is no file {text}, and as a service: {why}"))),
+        },
+        _ => Ok(None),
+    }
+}
+
+/// What Monitoring would send if an alert on the service's errors had fired just now.
+fn errors_of(name: &ServiceName, now: DateTime<Utc>) -> Value {
+    let ServiceName { project, region, service } = name;
+    let metric = "run.googleapis.com/request_count";
+    json!({"version": "1.2", "incident": {
+        "incident_id": format!("judge-{}", now.timestamp()),
+        "state": "open",
+        "started_at": now.timestamp(),
+        "scoping_project_id": project,
+        "policy_name": "runback judge",
+        "condition_name": "5xx",
+        "resource": {"type": "cloud_run_revision",
+                     "labels": {"project_id": project, "location": region, "service_name": service}},
+        "metric": {"type": metric, "labels": {"response_code_class": "5xx"}},
+        "condition": {"conditionThreshold": {
+            "filter": format!(
+                "resource.type=\"cloud_run_revision\" AND metric.type=\"{metric}\" AND metric.labels.response_code_class=\"5xx\""
+            ),
+            "comparison": "COMPARISON_GT"}},
+    }})
+}
+
+fn policy(place: &SubjectArgs) -> Result<Policy, Stopped> {
+    let policy = place.policy().map_err(bad)?;
+    policy.ok_or_else(|| {
+        bad("a policy is needed to judge by: --policy FILE, RUNBACK_POLICY_FILE or RUNBACK_POLICY")
+    })
 }
 
 fn message(file: Option<&Path>) -> Result<Vec<u8>, Stopped> {
@@ -107,16 +171,17 @@ fn read_snapshot(file: &Path) -> Result<Snapshot, String> {
     Snapshot::parse(&bytes).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn show(snapshot: &Snapshot, policy: &Policy, json: bool) -> Result<(), Stopped> {
+fn show(snapshot: &Snapshot, policy: &Policy, json: bool) -> Result<Decision, Stopped> {
     let decision = snapshot.decide(policy).map_err(bad)?;
     if let Some(misfit) = snapshot.misfit(policy) {
         eprintln!("runback: {misfit}");
     }
     if json {
-        say(&pretty(&Answer::from(&decision))?)
+        say(&pretty(&Answer::from(&decision))?)?;
     } else {
-        say(&format!("{decision}{}", shift(&decision)))
+        say(&format!("DRY RUN: nothing is touched.\n{decision}{}", shift(&decision)))?;
     }
+    Ok(decision)
 }
 
 fn pretty(value: &impl Serialize) -> Result<String, Stopped> {
@@ -135,7 +200,7 @@ fn shift(decision: &Decision) -> String {
 }
 
 /// One line for each snapshot of a folder. A file that cannot be judged has its line too; then the status is 2.
-fn table(folder: &Path, policy: &Policy, json: bool) -> Result<(), Stopped> {
+fn table(folder: &Path, policy: &Policy, json: bool, exit_code: bool) -> Result<(), Stopped> {
     let entries = fs::read_dir(folder)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| bad(format!("{} cannot be read: {error}", folder.display())))?;
@@ -147,6 +212,7 @@ fn table(folder: &Path, policy: &Policy, json: bool) -> Result<(), Stopped> {
     }
     let mut unread = 0;
     let mut rows = Vec::new();
+    let mut outcomes = Vec::new();
     let mut answers = Vec::new();
     for file in &files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -161,6 +227,7 @@ fn table(folder: &Path, policy: &Policy, json: bool) -> Result<(), Stopped> {
                 let answer = serde_json::to_value(Answer::from(&decision)).map_err(failed)?;
                 answers.push(serde_json::json!({"snapshot": name, "answer": answer}));
                 rows.push(row(name, &decision));
+                outcomes.push(decision.outcome);
             }
             Err(why) => {
                 unread += 1;
@@ -171,7 +238,7 @@ fn table(folder: &Path, policy: &Policy, json: bool) -> Result<(), Stopped> {
     }
     say(&if json { pretty(&answers)? } else { aligned(&rows) })?;
     match unread {
-        0 => Ok(()),
+        0 => exit(exit_code, &outcomes),
         _ => Err(bad(format!("{unread} of {} files are no snapshots that can be judged", files.len()))),
     }
 }

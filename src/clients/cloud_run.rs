@@ -48,6 +48,14 @@ pub struct ServiceDocument {
     latest_created: Option<String>,
 }
 
+/// What a write changes. Everything else goes back as it was read.
+#[derive(Clone, Copy)]
+struct Change<'a> {
+    traffic: Option<&'a [TrafficTarget]>,
+    /// Our annotations, by name; nothing: it goes.
+    annotations: &'a [(&'a str, Option<&'a str>)],
+}
+
 /// A JSON object whose values are kept as they were written: no number is rounded, no field is lost.
 type Object = BTreeMap<String, Box<RawValue>>;
 
@@ -126,6 +134,19 @@ impl CloudRun {
     /// # Errors
     /// See [`CallError`].
     pub async fn revisions(&self, name: &ServiceName, deadline: Instant) -> Result<Vec<Revision>, CallError> {
+        let listed = self.revisions_with_images(name, deadline).await?;
+        Ok(listed.into_iter().map(|(revision, _)| revision).collect())
+    }
+
+    /// The same, each with its image as it was deployed.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn revisions_with_images(
+        &self,
+        name: &ServiceName,
+        deadline: Instant,
+    ) -> Result<Vec<(Revision, String)>, CallError> {
         let mut revisions = Vec::new();
         let mut page = String::new();
         loop {
@@ -166,7 +187,8 @@ impl CloudRun {
         record: &str,
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
-        self.put(read, traffic, Some(record), deadline).await
+        let annotations = [(STATE, Some(record))];
+        self.put(read, Change { traffic: Some(traffic), annotations: &annotations }, deadline).await
     }
 
     /// The same with another traffic list only; our record stays as it was read.
@@ -179,19 +201,32 @@ impl CloudRun {
         traffic: &[TrafficTarget],
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
-        self.put(read, traffic, None, deadline).await
+        self.put(read, Change { traffic: Some(traffic), annotations: &[] }, deadline).await
+    }
+
+    /// Holds a service, or lets go of it; everything else stays as it was read.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub async fn set_hold(
+        &self,
+        read: &ServiceDocument,
+        hold: Option<&str>,
+        deadline: Instant,
+    ) -> Result<ServiceDocument, CallError> {
+        let annotations = [(hold_json::ANNOTATION, hold)];
+        self.put(read, Change { traffic: None, annotations: &annotations }, deadline).await
     }
 
     async fn put(
         &self,
         read: &ServiceDocument,
-        traffic: &[TrafficTarget],
-        record: Option<&str>,
+        change: Change<'_>,
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
         let name = &read.service.name;
         let url = self.url(name, ["services", &name.service])?;
-        let body = read.with(traffic, record)?;
+        let body = read.with(change)?;
         let call = Call {
             method: Method::PUT,
             url,
@@ -258,22 +293,29 @@ impl ServiceDocument {
         self.generation
     }
 
-    /// The body of a `PUT`: the document with `spec.traffic` and, where it is given, our annotation replaced.
-    fn with(&self, traffic: &[TrafficTarget], record: Option<&str>) -> Result<String, CallError> {
+    /// The body of a `PUT`: the document with what changes.
+    fn with(&self, change: Change<'_>) -> Result<String, CallError> {
         let mut document = self.raw.clone();
-        if let Some(record) = record {
+        if !change.annotations.is_empty() {
             let mut metadata = object(document.get("metadata").map(AsRef::as_ref))?;
             let mut annotations = object(metadata.get("annotations").map(AsRef::as_ref))?;
-            annotations.insert(STATE.into(), raw(record)?);
+            for (name, text) in change.annotations {
+                match text {
+                    Some(text) => annotations.insert((*name).into(), raw(*text)?),
+                    None => annotations.remove(*name),
+                };
+            }
             metadata.insert("annotations".into(), raw(&annotations)?);
             document.insert("metadata".into(), raw(&metadata)?);
         }
 
         let mut spec = object(document.get("spec").map(AsRef::as_ref))?;
-        let old: Vec<Object> =
-            spec.get("traffic").map_or_else(|| Ok(Vec::new()), |list| read(list.get().as_bytes()))?;
-        let list: Result<Vec<_>, _> = traffic.iter().map(|target| wire_target(target, &old)).collect();
-        spec.insert("traffic".into(), raw(&list?)?);
+        if let Some(traffic) = change.traffic {
+            let old: Vec<Object> =
+                spec.get("traffic").map_or_else(|| Ok(Vec::new()), |list| read(list.get().as_bytes()))?;
+            let list: Result<Vec<_>, _> = traffic.iter().map(|target| wire_target(target, &old)).collect();
+            spec.insert("traffic".into(), raw(&list?)?);
+        }
         self.name_the_template(&mut spec)?;
         document.insert("spec".into(), raw(&spec)?);
         serde_json::to_string(&document).map_err(|error| CallError::Rejected(error.to_string()))

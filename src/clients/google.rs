@@ -96,6 +96,11 @@ impl Google {
         self.tokens.access(deadline).await.map(|_| ())
     }
 
+    /// The account that the calls are made as, where that is known.
+    pub async fn account(&self, deadline: Instant) -> Option<String> {
+        self.tokens.access(deadline).await.ok()?.email
+    }
+
     /// Makes the call and gives the body of a successful answer. A repeatable one is tried again after 429, 5xx and a
     /// lost connection, a few times and until its deadline.
     ///

@@ -85,6 +85,8 @@ pub(super) struct Access {
     pub(super) token: String,
     /// The project whose quota the call counts for, where that is not the credentials' own.
     pub(super) quota_project: Option<String>,
+    /// Whose token it is, where Google says so along with it.
+    pub(super) email: Option<String>,
 }
 
 /// A key file that cannot be used.
@@ -113,6 +115,13 @@ struct UserFile {
 struct Granted {
     access_token: String,
     expires_in: u64,
+    /// For a signed-in user: a token that names them.
+    id_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    email: String,
 }
 
 impl Tokens {
@@ -208,7 +217,11 @@ impl Tokens {
                 None => (self.of_metadata(metadata, deadline).await?, None),
             },
         };
-        let access = Access { token: granted.access_token, quota_project };
+        let email = match &self.source {
+            Source::Key(key) => Some(key.email.clone()),
+            Source::Default { .. } => granted.id_token.as_deref().and_then(named_by),
+        };
+        let access = Access { token: granted.access_token, quota_project, email };
         // However long somebody says that it lasts: no token of Google's does for more than half a day.
         let end = Instant::now() + Duration::from_secs(granted.expires_in).min(LONGEST_LIFE);
         let known = Cached { access: access.clone(), renew: end - RENEWED, end: end - USABLE };
@@ -297,6 +310,12 @@ fn no_token(what: &str) -> CallError {
 /// The file of `gcloud auth application-default login`, where there is one of a user.
 fn read_user(path: &Path) -> Option<UserFile> {
     parsed(&std::fs::read(path).ok()?)
+}
+
+/// The account that an identity token is about. It came from Google itself, so nobody checks its signature.
+fn named_by(token: &str) -> Option<String> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    parsed::<Identity>(&claims).map(|identity| identity.email)
 }
 
 fn parsed<T: DeserializeOwned>(text: &[u8]) -> Option<T> {

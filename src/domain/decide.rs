@@ -205,10 +205,10 @@ pub(super) struct Case<'a> {
     pub(super) revisions: &'a [Revision],
     pub(super) evidence: &'a Evidence,
     /// The service's requests, added up once.
-    totals: &'a Totals,
+    pub(super) totals: &'a Totals,
 }
 
-fn totals(evidence: &Evidence) -> Totals {
+pub(super) fn totals(evidence: &Evidence) -> Totals {
     match evidence {
         Evidence::Read(readings) => readings.totals(),
         Evidence::Unreadable { .. } => Totals::new(),

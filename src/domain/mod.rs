@@ -28,6 +28,10 @@ pub mod looks;
 
 pub mod watch;
 
+pub mod by_hand;
+
+pub mod overview;
+
 pub mod pins;
 
 pub mod by_tag;

@@ -89,6 +89,38 @@ pub enum Phase {
     Other(String),
 }
 
+impl Phase {
+    const KNOWN: [(Self, &'static str); 11] = [
+        (Self::Switching, "switching"),
+        (Self::Told, "told"),
+        (Self::Recovered, "recovered"),
+        (Self::NotHelped, "not_helped"),
+        (Self::Unjudged, "unjudged"),
+        (Self::Overruled, "overruled"),
+        (Self::NotArrived, "not_arrived"),
+        (Self::Halted, "halted"),
+        (Self::Restoring, "restoring"),
+        (Self::Restored, "restored"),
+        (Self::Undone, "undone"),
+    ];
+
+    /// The word on record.
+    #[must_use]
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Other(word) => word,
+            known => Self::KNOWN.iter().find(|(phase, _)| phase == known).map_or("", |(_, word)| word),
+        }
+    }
+
+    /// The phase with this word.
+    #[must_use]
+    pub fn of_word(word: String) -> Self {
+        let known = Self::KNOWN.into_iter().find(|(_, known)| *known == word);
+        known.map_or(Self::Other(word), |(phase, _)| phase)
+    }
+}
+
 /// A revision's part of the traffic, in percent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
@@ -109,6 +141,20 @@ pub struct Quarantined {
     pub commit: Option<String>,
     /// Since when.
     pub at: DateTime<Utc>,
+}
+
+impl Quarantined {
+    /// The culprit of a rollback. Where both sides have the same image, the configuration is to blame, and the image may
+    /// come back.
+    #[must_use]
+    pub fn of(culprit: &Revision, target: &Revision, at: DateTime<Utc>) -> Self {
+        Self {
+            revision: culprit.name.clone(),
+            digest: culprit.digest.clone().filter(|_| culprit.digest != target.digest),
+            commit: culprit.commit.clone(),
+            at,
+        }
+    }
 }
 
 /// Clocks of processes differ by no more than this.

@@ -32,13 +32,7 @@ impl Runback {
         let record = look.record.as_ref().ok()?;
         let service = &look.document.service;
         let rollback = started(case, &look.decision, plan, service);
-        let bad = Quarantined {
-            revision: plan.culprit.name.clone(),
-            // The same image on both sides: then the configuration is to blame, and the image may come back.
-            digest: plan.culprit.digest.clone().filter(|_| plan.culprit.digest != plan.target.digest),
-            commit: plan.culprit.commit.clone(),
-            at: rollback.at,
-        };
+        let bad = Quarantined::of(&plan.culprit, &plan.target, rollback.at);
         let exists = |name: &str| look.revisions.iter().any(|revision| revision.name == name);
         let record = record.with(rollback.clone(), bad, exists);
         let list = traffic::after(service, &plan.culprit.name, &plan.to);

@@ -61,7 +61,7 @@ async fn the_text_is_the_one_that_the_answer_carries() {
     let answer = runback.deliver(&Alert::on(&simulator, SERVICE)).await;
     // Who only asks for a judgement is not called back.
     let explained = answer.json()["explanation"].as_str().unwrap().replace("; judged again in 5 min", "");
-    assert_eq!(said.output.trim_end(), explained);
+    assert_eq!(said.output.trim_end(), format!("DRY RUN: nothing is touched.\n{explained}"));
     runback.finish().await;
 }
 
@@ -179,7 +179,7 @@ async fn bad_input_is_one_sentence_and_status_2() {
         (&["--policy", &good], "[]", "Expected a CloudEvent"),
         (&["--policy", &wrong], &alert, "colour"),
         (&["--policy", missing], &alert, "cannot be read"),
-        (&["--policy", &good, missing], "", "cannot be read"),
+        (&["--policy", &good, missing], "", "there is no file"),
         (&["--policy", &good, "--snapshot", missing], "", "cannot be read"),
         (&["--policy", &good, "--snapshot", &empty], "", "holds no *.json file"),
         (&["--policy", &good, "--snapshot", &good], "", "The snapshot is not JSON"),
@@ -201,4 +201,24 @@ async fn a_service_that_cannot_be_read_is_no_decision() {
     let said = judge(&simulator, &["--policy", &policy], &notification(&simulator)).await;
     assert_eq!((said.status, said.output.as_str()), (1, ""));
     assert_contains(&said.errors, &["run.services.get"]);
+}
+
+#[tokio::test]
+async fn a_bare_service_is_judged_as_if_an_alert_on_its_errors_had_come() {
+    let policy = policy("bare", POLICY);
+    for (errors, wanted, status) in [(0.4, "rollback (confirmed)", 3), (0.0, "ignore (healthy)", 0)] {
+        let simulator = Simulator::with([k_back(errors)]).await;
+        let saved = text(&folder("bare").join("saved.json"));
+        for name in [SERVICE, FULL_NAME] {
+            let said = judge(&simulator, &[name, "--policy", &policy, "--save", &saved], "").await;
+            assert_eq!(said.status, 0, "{}", said.errors);
+            assert_contains(&said.output, &["DRY RUN", wanted]);
+            assert_contains(&said.errors, &["saved in", &saved]);
+        }
+        let said = judge(&simulator, &[SERVICE, "--policy", &policy, "--exit-code"], "").await;
+        assert_eq!(said.status, status, "{}", said.errors);
+        let said = judge(&simulator, &["--policy", &policy, "--snapshot", &saved, "--exit-code"], "").await;
+        assert_eq!(said.status, status, "{}", said.errors);
+        assert_untouched(&simulator);
+    }
 }

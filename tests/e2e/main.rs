@@ -78,6 +78,12 @@ mod judge;
 
 mod command;
 
+mod status;
+
+mod by_hand;
+
+mod hold;
+
 mod alert;
 
 mod audit_log;

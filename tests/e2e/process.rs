@@ -184,3 +184,18 @@ async fn nonsense_in_a_trace_header_costs_nothing() {
     assert_rolled_back(&simulator);
     runback.finish().await;
 }
+
+#[tokio::test]
+async fn it_says_its_version_and_completes_commands_in_a_shell() {
+    let simulator = Simulator::with([]).await;
+    let version = crate::command::run(&simulator, &["--version"], "").await;
+    assert!(version.output.starts_with(concat!("runback ", env!("CARGO_PKG_VERSION"))), "{}", version.output);
+    for shell in ["bash", "zsh", "fish"] {
+        let said = crate::command::run(&simulator, &["completions", shell], "").await;
+        assert_eq!(said.status, 0, "{}", said.errors);
+        assert!(said.output.contains("quarantine") && said.output.contains("rollback"), "{shell}");
+    }
+    let said = crate::command::run(&simulator, &["rolback", "k-back"], "").await;
+    assert_eq!(said.status, 2);
+    assert!(said.errors.contains("'rollback'"), "{}", said.errors);
+}

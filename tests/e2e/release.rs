@@ -17,7 +17,7 @@ async fn release(simulator: &Simulator, arguments: &[&str]) -> (i32, String) {
 }
 
 async fn released(simulator: &Simulator) -> (i32, String) {
-    release(simulator, &["--service", FULL_NAME]).await
+    release(simulator, &[SERVICE, "--yes"]).await
 }
 
 /// Rolled back an hour ago, with this revision as LATEST since.
@@ -59,7 +59,7 @@ async fn a_release_gives_everything_back_to_latest_and_keeps_tags_and_record() {
     let (tags, record) = (simulator.tags(SERVICE), simulator.record(SERVICE));
     let (status, said) = released(&simulator).await;
     assert_eq!(status, 0, "{said}");
-    assert_contains(&said, &[FULL_NAME, FIX, "LATEST"]);
+    assert_contains(&said, &[SERVICE, FIX, "LATEST"]);
     assert_eq!(simulator.traffic(SERVICE), split([(FIX, 100)]));
     assert_eq!((simulator.tags(SERVICE), simulator.record(SERVICE)), (tags, record));
     simulator.change(SERVICE, |service| service.deploy(Revision::named("k-back-00044-next")));
@@ -76,8 +76,8 @@ async fn a_release_is_refused_while_latest_is_in_quarantine_by_name_or_by_image(
     for latest in [renamed, broken] {
         let simulator = Simulator::with([pinned(latest)]).await;
         let (status, said) = released(&simulator).await;
-        assert_eq!(status, 1, "{said}");
-        assert_contains(&said, &["quarantine", BAD]);
+        assert_eq!(status, 3, "{said}");
+        assert_contains(&said, &["runback: quarantine: ", BAD]);
         assert_eq!(simulator.calls("run.put").len(), 0);
         assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
         assert_nothing_is_lost(&simulator);
@@ -89,7 +89,7 @@ async fn after_a_rollback_a_release_waits_for_the_fix() {
     let (simulator, runback) = guarding([k_back(0.4).traffic(&[("LATEST", 100)])]).await;
     runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
     runback.finish().await;
-    assert_eq!(released(&simulator).await.0, 1);
+    assert_eq!(released(&simulator).await.0, 3);
     simulator.advance(hours(1));
     simulator.change(SERVICE, |service| service.deploy(Revision::named(FIX)));
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
@@ -120,13 +120,38 @@ async fn a_fix_that_never_served_is_released_although_latest_still_means_the_cul
 #[tokio::test]
 async fn a_release_never_overwrites_somebody_elses_change() {
     let simulator = Simulator::with([pinned(fix())]).await;
-    simulator.at("run.put").does(|world| world.service(SERVICE).annotate("example.com/note", "meanwhile"));
+    simulator.at("run.put").does(|world| world.service(SERVICE).deploy(Revision::named("k-back-00044-next")));
     let (status, said) = released(&simulator).await;
     assert_eq!(status, 1, "{said}");
-    assert_contains(&said, &["somebody else changed the service"]);
+    assert_contains(&said, &["somebody else changed the service", "k-back-00044-next"]);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     assert_eq!(released(&simulator).await.0, 0);
+    assert_eq!(simulator.traffic(SERVICE), split([("k-back-00044-next", 100)]));
     assert_nothing_is_lost(&simulator);
+}
+
+#[tokio::test]
+async fn a_release_is_shown_first_and_asked_for() {
+    let simulator = Simulator::with([pinned(fix())]).await;
+    let (status, said) = release(&simulator, &[SERVICE]).await;
+    assert_eq!(status, 2, "{said}");
+    assert_contains(&said, &["--yes"]);
+    let (status, said) = release(&simulator, &["--service", FULL_NAME, "--dry-run"]).await;
+    assert_eq!(status, 0, "{said}");
+    assert_contains(&said, &["now    100% k-back-00041-xyz", "then   100% k-back-00043-fix", "✓ quarantine"]);
+    assert!(simulator.writes().is_empty());
+}
+
+#[tokio::test]
+async fn a_release_never_goes_back_to_what_is_older_than_the_serving_one() {
+    let mut service = pinned(fix());
+    service.revisions.insert(0, Revision::named("k-back-00044-next").age(minutes(1)).not_ready());
+    service.traffic[0] = target("k-back-00044-next", 100);
+    let simulator = Simulator::with([service]).await;
+    let (status, said) = released(&simulator).await;
+    assert_eq!(status, 3, "{said}");
+    assert_contains(&said, &["runback: target: ", FIX, "k-back-00044-next"]);
+    assert!(simulator.writes().is_empty());
 }
 
 #[tokio::test]
@@ -138,17 +163,17 @@ async fn a_release_that_cannot_be_made_says_why() {
     };
     let forbidden = |simulator: &Simulator| simulator.at("run.put").always().denies("run.services.update");
     let gone = |simulator: &Simulator| simulator.at("run.get").always().fails(404);
-    let cases: [(Trouble, &str); 4] = [
-        (in_flight, "in flight"),
-        (unreadable, "version 2"),
-        (forbidden, "run.services.update"),
-        (gone, "404"),
+    let cases: [(Trouble, i32, &str); 4] = [
+        (in_flight, 3, "settled: a deploy is in flight"),
+        (unreadable, 3, "version 2"),
+        (forbidden, 1, "run.services.update"),
+        (gone, 1, "404"),
     ];
-    for (trouble, said) in cases {
+    for (trouble, wanted, said) in cases {
         let simulator = Simulator::with([pinned(fix())]).await;
         trouble(&simulator);
         let (status, text) = released(&simulator).await;
-        assert_eq!(status, 1, "{text}");
+        assert_eq!(status, wanted, "{text}");
         assert_contains(&text, &[said]);
         assert!(simulator.writes().is_empty());
         assert_nothing_is_lost(&simulator);
@@ -158,12 +183,15 @@ async fn a_release_that_cannot_be_made_says_why() {
 #[tokio::test]
 async fn bad_input_ends_with_status_two_and_calls_nobody() {
     let simulator = Simulator::with([k_back(0.4)]).await;
-    for arguments in
-        [&[][..], &["--service", SERVICE], &["--service", "projects/p/locations/r/services/"], &["x"]]
-    {
+    for arguments in [
+        &[][..],
+        &["--service", "projects/p/locations/r/services/", "--yes"],
+        &["x", "--yes"],
+        &[SERVICE, "--service", SERVICE],
+    ] {
         let (status, said) = release(&simulator, arguments).await;
         assert_eq!(status, 2, "{said}");
-        assert_contains(&said, &["service"]);
+        assert_contains(&said.to_lowercase(), &["service"]);
     }
     assert!(simulator.calls("*").is_empty());
 }

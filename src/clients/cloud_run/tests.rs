@@ -47,7 +47,10 @@ fn changed(
     traffic: &[TrafficTarget],
     record: &str,
 ) -> Vec<(String, Option<String>, Option<String>)> {
-    let body = parse(document).with(traffic, Some(record)).map_err(|error| error.to_string()).unwrap();
+    let body = parse(document)
+        .with(change_of(traffic, &[(STATE, Some(record))]))
+        .map_err(|error| error.to_string())
+        .unwrap();
     let (before, after) = (values(document), values(&body));
     let keys: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
     keys.into_iter()
@@ -73,7 +76,10 @@ fn a_write_changes_the_traffic_the_record_and_nothing_else() {
     for number in
         ["9007199254740993", "1e400", "0.10", "-0", "1E+2", "18446744073709551616", "00000000000000000001"]
     {
-        let body = parse(DOCUMENT).with(&[], Some(record)).map_err(|error| error.to_string()).unwrap();
+        let body = parse(DOCUMENT)
+            .with(change_of(&[], &[(STATE, Some(record))]))
+            .map_err(|error| error.to_string())
+            .unwrap();
         assert!(body.contains(number), "{number}");
     }
 }
@@ -191,10 +197,11 @@ fn a_tag_of_its_own_is_preferred_to_ours() {
 fn a_write_of_the_traffic_alone_leaves_our_record_as_it_was_read() {
     let read = parse(DOCUMENT);
     let list = [target(pinned("k-back-00040-uvw"), 100, None)];
-    let body = read.with(&list, None).map_err(|error| error.to_string()).unwrap();
+    let body = read.with(change_of(&list, &[])).map_err(|error| error.to_string()).unwrap();
     assert_eq!(values(&body).get(RECORD), values(DOCUMENT).get(RECORD));
     assert!(parse(&body).is_still(&read), "the generation and the record are the same");
-    let moved = read.with(&list, Some("{}")).map_err(|error| error.to_string()).unwrap();
+    let moved =
+        read.with(change_of(&list, &[(STATE, Some("{}"))])).map_err(|error| error.to_string()).unwrap();
     assert!(!parse(&moved).is_still(&read));
 }
 
@@ -238,7 +245,7 @@ fn revision(labels: &str, image: &str, digest: &str, conditions: &str) -> Revisi
             "annotations":{{"future":"x"}}}},"spec":{{"containers":[{{"image":"{image}"}}]}},
             "status":{{"conditions":{conditions},"imageDigest":{digest}}}}}"#
     );
-    serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap()
+    serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap().0
 }
 
 #[test]
@@ -273,7 +280,7 @@ fn a_revision_is_its_application_and_not_a_sidecar() {
             r#"{{"metadata":{{"name":"k","creationTimestamp":"2026-11-22T11:54:00Z"}},"spec":{{"containers":{containers}}},
                 "status":{{"imageDigest":"r/otel@sha256:side","containerStatuses":{statuses}}}}}"#
         );
-        let revision = serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap();
+        let revision = serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap().0;
         (revision.commit, revision.digest)
     };
     let (sidecar, app) =
@@ -295,7 +302,7 @@ fn a_revision_that_somebody_has_deleted_is_known_as_that() {
     let deleting = |rest: &str| {
         let text =
             format!(r#"{{"metadata":{{"name":"k","creationTimestamp":"2026-11-22T11:54:00Z"{rest}}}}}"#);
-        serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap().deleting
+        serde_json::from_str::<WireRevision>(&text).unwrap().understood().unwrap().0.deleting
     };
     assert!(deleting(r#","deletionTimestamp":"2026-11-22T12:00:00Z""#));
     assert!(!deleting(r#","deletionTimestamp":null"#) && !deleting(""));
@@ -355,4 +362,8 @@ fn a_name_leads_to_no_other_address_and_no_other_host() {
     for (project, service) in [("..", "k"), ("p", ".."), ("p", "")] {
         assert!(matches!(url(project, "asia-northeast1", service), Err(CallError::Rejected(_))));
     }
+}
+
+fn change_of<'a>(traffic: &'a [TrafficTarget], annotations: &'a [(&'a str, Option<&'a str>)]) -> Change<'a> {
+    Change { traffic: Some(traffic), annotations }
 }

@@ -167,12 +167,12 @@ impl RevisionStatus {
 
 impl WireRevision {
     /// A revision whose age cannot be read is no candidate for anything.
-    pub(super) fn understood(self) -> Option<Revision> {
+    pub(super) fn understood(self) -> Option<(Revision, String)> {
         let created_at = chrono::DateTime::parse_from_rfc3339(&self.metadata.created).ok()?.to_utc();
         let app = self.spec.app();
-        let image = app.map_or("", |container| container.image.as_str());
+        let image = app.map_or_else(String::new, |container| container.image.clone());
         let labels = &self.metadata.labels;
-        Some(Revision {
+        let revision = Revision {
             created_at,
             ready: self
                 .status
@@ -189,10 +189,11 @@ impl WireRevision {
                 .get("commit-sha")
                 .filter(|sha| !sha.is_empty())
                 .cloned()
-                .or_else(|| commit_tag(image)),
+                .or_else(|| commit_tag(&image)),
             schema: labels.get("runback-schema").cloned(),
             name: self.metadata.name,
-        })
+        };
+        Some((revision, image))
     }
 }
 

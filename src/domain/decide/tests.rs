@@ -1,9 +1,11 @@
 //! What has to be decided in which situation. The labels come from the design, not from the code.
 
 mod blame;
+mod by_hand;
 mod doors;
 mod evidence_gate;
 mod limits;
+mod overview;
 mod preflight;
 mod properties;
 mod stories;

@@ -22,7 +22,7 @@ pub(in crate::domain) fn convicted<'a>(case: &Case<'_>, probes: &'a [Probed]) ->
 }
 
 /// Real requests outweigh probes: a revision that serves healthily has a wrong health path.
-fn convicts(case: &Case<'_>, probed: &Probed) -> bool {
+pub(in crate::domain) fn convicts(case: &Case<'_>, probed: &Probed) -> bool {
     probed.convicts() && !serves_healthily(case, &probed.revision)
 }
 

@@ -34,7 +34,7 @@ pub(in crate::domain) struct Target<'a> {
 }
 
 /// What Monitoring's history says of a candidate.
-enum Past {
+pub(in crate::domain) enum Past {
     /// Users were sent to it, last at this time, and it served them healthily.
     Healthy { last: DateTime<Utc>, requests: u64, ratio: f64 },
     /// It served enough traffic, and not healthily.
@@ -146,13 +146,13 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
 
 /// The share of bad requests that a target may have had: the limit, or a third of what the culprit has now. Who fails at
 /// 64 % is better off with one that has always had 6 %.
-fn tolerated(case: &Case<'_>, culprit: &Revision) -> f64 {
+pub(in crate::domain) fn tolerated(case: &Case<'_>, culprit: &Revision) -> f64 {
     let (requests, bad) = evidence::total(&case.window_of(&culprit.name).unwrap_or_default());
     let third = if requests < case.rules.min_requests { 0.0 } else { evidence::ratio(bad, requests) / 3.0 };
     case.limit().max(third)
 }
 
-fn past(case: &Case<'_>, revision: &Revision, bar: f64) -> Past {
+pub(in crate::domain) fn past(case: &Case<'_>, revision: &Revision, bar: f64) -> Past {
     let Evidence::Read(readings) = case.evidence else { return Past::Unknown };
     let since = case.now - text::delta(case.rules.history);
     let samples = &evidence::since(&case.real_traffic(&revision.name), since);

@@ -6,16 +6,25 @@ use serde_json::{Value, json};
 
 use super::documents::STATE;
 
+/// What a person's hold is kept in.
+const HOLD: &str = "runback.dev/hold";
+
 /// Runback's own tag, which comes and goes with its probes.
 const PROBE_TAG: &str = "runback-probe";
 
 pub fn violations(before: &Value, after: &Value, latest_created: &str) -> Vec<String> {
     let mut kept = not_ours(before);
-    let given = not_ours(after);
+    let mut given = not_ours(after);
     // Where the GET named no revision, naming the one that the template stands for is allowed.
-    let name = &given["spec"]["template"]["metadata"]["name"];
+    let name = &given["spec"]["template"]["metadata"]["name"].clone();
     if kept["spec"]["template"]["metadata"]["name"].is_null() && *name == json!(latest_created) {
         kept["spec"]["template"]["metadata"]["name"] = name.clone();
+    }
+    // A person holds a service, or lets go of it, by a write that changes nothing else.
+    if before["spec"] == after["spec"] && state(before) == state(after) {
+        for document in [&mut kept, &mut given] {
+            remove(&mut document["metadata"]["annotations"], HOLD);
+        }
     }
     let mut found = Vec::new();
     differences(&kept, &given, "", &mut found);
@@ -28,6 +37,10 @@ pub fn without_name(template: &Value) -> Value {
     let mut template = template.clone();
     remove(&mut template["metadata"], "name");
     template
+}
+
+fn state(document: &Value) -> &Value {
+    &document["metadata"]["annotations"][STATE]
 }
 
 fn not_ours(document: &Value) -> Value {

@@ -1,7 +1,8 @@
 //! What the accepted writes broke of Runback's promises: one rollback for an incident, only backwards.
 //!
 //! The steps of a gradual rollback and the way back from one that did not help belong to that one rollback. They are
-//! told by the record that was written with them: the same rollback, a higher step or the phase `restoring`.
+//! told by the record that was written with them: the same rollback, a higher step or the phase `restoring`, or `undone` where
+//! a person took it back.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +38,7 @@ impl World {
         if first["id"] != second["id"] || first["phase"] == "restoring" {
             return Some(about);
         }
-        if second["phase"] == "restoring" {
+        if second["phase"] == "restoring" || second["phase"] == "undone" {
             let put_back = write.after == split_of(&second["from"]);
             return (!put_back).then(|| format!("{about}, not to the split from before it"));
         }
