@@ -2,6 +2,7 @@
 
 mod drive;
 mod hold;
+mod images;
 mod judge;
 mod person;
 mod preflight;

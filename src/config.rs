@@ -57,10 +57,6 @@ pub struct ServeArgs {
     #[arg(long, env = PORT, value_name = "PORT", default_value = DEFAULT_PORT)]
     port: String,
 
-    /// Base URL of Artifact Registry; no call is made there yet.
-    #[arg(long, env = REGISTRY_URL, value_name = "URL", default_value = DEFAULT_REGISTRY_URL)]
-    registry_url: String,
-
     /// Which services are guarded, and how.
     #[command(flatten)]
     pub policy: PolicyArgs,
@@ -182,6 +178,10 @@ pub struct GoogleArgs {
     /// Base URL of Cloud Monitoring.
     #[arg(long, env = MONITORING_URL, value_name = "URL", default_value = DEFAULT_MONITORING_URL)]
     monitoring_url: String,
+
+    /// Base URL of Artifact Registry, which only people's commands ask.
+    #[arg(long, env = REGISTRY_URL, value_name = "URL", default_value = DEFAULT_REGISTRY_URL)]
+    registry_url: String,
 
     /// Key file of a service account; on Cloud Run the metadata server is asked instead.
     #[arg(long, env = CREDENTIALS, value_name = "FILE")]

@@ -11,6 +11,7 @@ use crate::clients::google::{CallError, Google};
 use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
 use crate::clients::probe::Prober;
+use crate::clients::registry::Registry;
 use crate::config::{GoogleArgs, GoogleConfig, Subject};
 use crate::domain::by_hand::Situation;
 use crate::domain::evidence::{Axis, Evidence};
@@ -32,6 +33,7 @@ const SIGN_IN: Duration = Duration::from_millis(1_900);
 pub(super) struct Person {
     pub(super) cloud_run: CloudRun,
     pub(super) prober: Prober,
+    pub(super) registry: Registry,
     monitoring: Monitoring,
     google: Google,
     metadata: Metadata,
@@ -64,6 +66,7 @@ impl Person {
             cloud_run: CloudRun::new(google.clone(), &config.run_url),
             monitoring: Monitoring::new(google.clone(), &config.monitoring_url),
             prober: Prober::new(transport, metadata.clone()),
+            registry: Registry::new(google.clone(), &config.registry_url),
             google,
             metadata,
             config,

@@ -3,19 +3,24 @@
 use clap::{Args, ValueEnum};
 
 use super::drive::{Done, Draft, Drive, Driven, Prepared};
+use super::images::{deploy_of, of_commit};
 use super::person::{Person, Seen};
 use super::preflight::wish;
 use super::status::split;
 use super::terminal::{Consent, Paint, Tone, patiently, table};
 use super::write::{Move, new_id};
-use super::{Stopped, bad, refused, say};
+use super::{Stopped, bad, failed, refused, say};
+use crate::clients::registry::Image;
 use crate::config::{GoogleArgs, Subject, SubjectArgs};
-use crate::domain::by_hand::{Answer, Plan, Wish};
+use crate::domain::by_hand::{Answer, Plan, Wish, same_commit};
 use crate::domain::decision::Gate;
-use crate::domain::record::{BY_HAND, Phase, Quarantined, Rollback, age};
+use crate::domain::record::{BY_HAND, Phase, Quarantined, Record, Rollback, age};
 use crate::domain::service::{Destination, Revision, Split};
 use crate::domain::{steps, text, traffic};
 use crate::record_json;
+
+/// So often a service that somebody else keeps changing is looked at again.
+const TRIES: usize = 2;
 
 /// So many revisions are listed where the wanted one is not among them.
 const LISTED: usize = 20;
@@ -38,6 +43,10 @@ pub(super) struct RollbackArgs {
     /// Why, for the record and for Slack
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+
+    /// The commit's revision is gone and its image is not: deploy that with today's settings, then move the traffic
+    #[arg(long, requires = "target")]
+    from_image: bool,
 
     #[command(flatten)]
     consent: Consent,
@@ -83,10 +92,20 @@ pub(super) async fn rollback(arguments: RollbackArgs) -> Result<(), Stopped> {
     let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
     let person = Person::sign_in(arguments.google.clone()).await?;
     let by = person.account().await;
-    let order = Order { arguments: &arguments, subject: &subject, person: &person, by };
-    let drive =
-        Drive { person: &person, subject: &subject, consent: arguments.consent, json: arguments.json };
-    match drive.run(async |seen| order.prepare(seen).await).await? {
+    let target = arguments.target.clone();
+    let mut order =
+        Order { arguments: &arguments, subject: &subject, person: &person, by, target, old_image: false };
+    if arguments.from_image && !order.make_revision().await? {
+        return Ok(());
+    }
+    // A revision that was made for this has been asked for already.
+    let consent = Consent { yes: arguments.consent.yes || order.old_image, ..arguments.consent };
+    let drive = Drive { person: &person, subject: &subject, consent, json: arguments.json };
+    let driven = drive.run(async |seen| order.prepare(seen).await).await;
+    if order.old_image && driven.is_err() {
+        person.untag(&person.service(&subject.name).await?).await;
+    }
+    match driven? {
         Driven::Over => Ok(()),
         Driven::Done(done) => order.done(&done),
     }
@@ -97,6 +116,10 @@ struct Order<'a> {
     subject: &'a Subject,
     person: &'a Person,
     by: Option<String>,
+    /// What is to serve.
+    target: Option<String>,
+    /// Whether that is a revision which was made of an image older than what serves.
+    old_image: bool,
 }
 
 impl Order<'_> {
@@ -107,7 +130,7 @@ impl Order<'_> {
             .as_ref()
             .map_err(|why| refused(format!("record: {why}. It is left alone, and so is the traffic")))?;
         let situation = seen.situation(subject, record);
-        let wanted = arguments.target.as_deref().map_or(Wish::Best, Wish::Named);
+        let wanted = self.target.as_deref().map_or(Wish::Best, Wish::Named);
         let forced: Vec<&'static str> = arguments.force.iter().map(|force| force.gate()).collect();
         let service = &seen.document.service;
         let plan = match situation.weigh(wanted) {
@@ -117,7 +140,7 @@ impl Order<'_> {
             }
             Answer::NoTarget(gates) => {
                 if let Wish::Named(text) = wanted {
-                    self.list_what_there_is(seen, text);
+                    self.list_what_there_is(seen, text).await;
                 }
                 let head = format!("{}: there is no such target", subject.name.service);
                 let shift = Move { gates, ..Move::none(service.split()) };
@@ -167,7 +190,7 @@ impl Order<'_> {
     }
 
     /// What could have been meant, where nothing is called like that.
-    fn list_what_there_is(&self, seen: &Seen, text: &str) {
+    async fn list_what_there_is(&self, seen: &Seen, text: &str) {
         let mut revisions: Vec<&Revision> = seen.revisions.iter().collect();
         revisions.sort_by_key(|revision| std::cmp::Reverse(revision.created_at));
         let row = |revision: &&Revision| {
@@ -183,6 +206,117 @@ impl Order<'_> {
             self.subject.name.service
         );
         eprint!("{}", table(&head, &rows, Paint::of_errors()));
+        let images = match self.person.images(seen).await {
+            Ok(images) => images,
+            Err(error) => {
+                let (_, why) = self.person.explain(&self.subject.name, error);
+                eprintln!("Which images there are cannot be read: {why}");
+                return;
+            }
+        };
+        if let Some((_, commit)) = of_commit(&images, text) {
+            eprintln!("\nIts image is still there, though: add --from-image to deploy {commit} again.");
+        }
+        let known = |image: &Image| {
+            seen.revisions.iter().any(|revision| revision.digest.as_deref() == Some(&image.digest))
+        };
+        let old: Vec<_> = images
+            .iter()
+            .filter(|image| !known(image) && !image.tags.is_empty())
+            .take(LISTED)
+            .map(|image| {
+                let age = text::span(age(image.uploaded_at, seen.at.at));
+                [image.tags.join(" "), age].map(|cell| (Tone::Plain, cell)).to_vec()
+            })
+            .collect();
+        if !old.is_empty() {
+            eprintln!("\nImages without a revision (rollback COMMIT --from-image deploys one again):");
+            eprint!("{}", table(&["TAGS", "AGE"], &old, Paint::of_errors()));
+        }
+    }
+
+    /// Makes a revision of the commit's image, at 0 % of the traffic, and aims at that from now on. False, when there is
+    /// nothing more to do: a dry run has shown it.
+    async fn make_revision(&mut self) -> Result<bool, Stopped> {
+        let Self { subject, person, arguments, .. } = *self;
+        let text = arguments.target.as_deref().unwrap_or_default();
+        for _ in 0..TRIES {
+            let seen = person.look(subject).await?;
+            let empty = Record::default();
+            if seen.record.is_err() || seen.situation(subject, &empty).named(text).is_some() {
+                // Nothing has to be made; the gates say the rest.
+                return Ok(true);
+            }
+            let images = person.images(&seen).await.map_err(|error| person.explain(&subject.name, error))?;
+            let Some((image, commit)) = of_commit(&images, text) else { return Ok(true) };
+            let deploy = deploy_of(&seen.document.service, image, commit);
+            let shift = self.of_image(&seen, image, commit, &deploy.revision);
+            let head = format!(
+                "{}: {} from the image of {commit}, pushed {} ago, with today's settings",
+                subject.name.service,
+                deploy.revision,
+                text::span(age(image.uploaded_at, seen.at.at))
+            );
+            let shown = format!("{head}\n\n{}", shift.to_text(Paint::of_errors()));
+            if let Some(gate) = shift.stopped_by() {
+                eprintln!("{shown}");
+                if arguments.json {
+                    say(&format!("{:#}", shift.to_json(subject, false, arguments.consent.dry_run)))?;
+                }
+                return Err(refused(format!("{}: {}", gate.name, gate.detail)));
+            }
+            if arguments.consent.dry_run {
+                let shown = format!("{head}\n\n{}", shift.to_text(Paint::of_output()));
+                let text = match arguments.json {
+                    true => format!("{:#}", shift.to_json(subject, false, true)),
+                    false => format!("{shown}\nA dry run: nothing was written."),
+                };
+                say(&text)?;
+                return Ok(false);
+            }
+            eprintln!("{shown}");
+            if !arguments.consent.asked("Deploy it at 0 %, then move the traffic?")? {
+                return Err(failed("nothing was written"));
+            }
+            if person.deploy_image(subject, &seen.document, &deploy).await?.is_some() {
+                (self.target, self.old_image) = (Some(deploy.revision), true);
+                return Ok(true);
+            }
+            eprintln!("runback: somebody else changed the service meanwhile; looking again");
+        }
+        Err(failed("somebody else keeps changing the service; nothing was written"))
+    }
+
+    /// The move to a revision that is still to be made.
+    fn of_image(&self, seen: &Seen, image: &Image, commit: &str, revision: &str) -> Move {
+        let service = &seen.document.service;
+        let gate = |name, passed, detail: String| Gate { name, passed, detail };
+        let banned = seen.record.iter().flat_map(|record| &record.quarantine).find(|entry| {
+            let same_commit = entry.commit.as_ref().is_some_and(|known| same_commit(known, commit));
+            entry.digest.as_ref() == Some(&image.digest) || same_commit
+        });
+        let quarantine = match banned {
+            Some(entry) => format!("it is what {} was rolled back for", entry.revision),
+            None => "it was not rolled back before".to_owned(),
+        };
+        let settled = if service.in_flight { "a deploy is in flight" } else { "no deploy is in flight" };
+        Move {
+            to: Split::from([(revision.to_owned(), steps::ALL)]),
+            gates: vec![
+                gate("settled", !service.in_flight, settled.to_owned()),
+                gate("target", true, format!("its revision is gone, the image {} is there", image.uri)),
+                gate("quarantine", banned.is_none(), quarantine),
+                gate(
+                    "schema",
+                    true,
+                    "nobody knows what the old image needs; its settings are today's".to_owned(),
+                ),
+                gate("healthy", true, "unproven: a new revision has no history".to_owned()),
+            ],
+            forced: self.arguments.force.iter().map(|force| force.gate()).collect(),
+            forces: true,
+            ..Move::none(service.split())
+        }
     }
 
     /// What goes on record, and into quarantine.
@@ -209,7 +343,8 @@ impl Order<'_> {
             why: reason.map(str::to_owned),
             by: self.by.clone(),
         };
-        (rollback, plan.goes_back().then(|| Quarantined::of(culprit, target, at)))
+        let back = plan.goes_back() || self.old_image;
+        (rollback, back.then(|| Quarantined::of(culprit, target, at)))
     }
 
     /// What it is, and what it brings with it.
@@ -227,7 +362,7 @@ impl Order<'_> {
         if probes {
             tail += &format!("{} is probed by a tag before the traffic moves. ", plan.target.name);
         }
-        if plan.goes_back() {
+        if plan.goes_back() || self.old_image {
             tail += &format!("{} goes into quarantine. ", plan.culprit.name);
         }
         tail += &format!("Later deploys get no traffic until `runback release {}`.", subject.called);

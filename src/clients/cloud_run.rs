@@ -48,10 +48,23 @@ pub struct ServiceDocument {
     latest_created: Option<String>,
 }
 
+/// A revision that is made of an image that is still there, with today's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deploy {
+    /// Its name.
+    pub revision: String,
+    /// The image, by digest.
+    pub image: String,
+    /// The commit that the image was built from.
+    pub commit: String,
+}
+
 /// What a write changes. Everything else goes back as it was read.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Change<'a> {
     traffic: Option<&'a [TrafficTarget]>,
+    /// A new revision of today's template.
+    deploy: Option<&'a Deploy>,
     /// Our annotations, by name; nothing: it goes.
     annotations: &'a [(&'a str, Option<&'a str>)],
 }
@@ -188,7 +201,12 @@ impl CloudRun {
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
         let annotations = [(STATE, Some(record))];
-        self.put(read, Change { traffic: Some(traffic), annotations: &annotations }, deadline).await
+        self.put(
+            read,
+            Change { traffic: Some(traffic), annotations: &annotations, ..Change::default() },
+            deadline,
+        )
+        .await
     }
 
     /// The same with another traffic list only; our record stays as it was read.
@@ -201,7 +219,7 @@ impl CloudRun {
         traffic: &[TrafficTarget],
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
-        self.put(read, Change { traffic: Some(traffic), annotations: &[] }, deadline).await
+        self.put(read, Change { traffic: Some(traffic), ..Change::default() }, deadline).await
     }
 
     /// Holds a service, or lets go of it; everything else stays as it was read.
@@ -215,7 +233,22 @@ impl CloudRun {
         deadline: Instant,
     ) -> Result<ServiceDocument, CallError> {
         let annotations = [(hold_json::ANNOTATION, hold)];
-        self.put(read, Change { traffic: None, annotations: &annotations }, deadline).await
+        self.put(read, Change { annotations: &annotations, ..Change::default() }, deadline).await
+    }
+
+    /// Deploys an image; the traffic list says what the new revision gets. Everything else stays as it was read.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub async fn deploy(
+        &self,
+        read: &ServiceDocument,
+        deploy: &Deploy,
+        traffic: &[TrafficTarget],
+        deadline: Instant,
+    ) -> Result<ServiceDocument, CallError> {
+        let change = Change { traffic: Some(traffic), deploy: Some(deploy), ..Change::default() };
+        self.put(read, change, deadline).await
     }
 
     async fn put(
@@ -316,6 +349,9 @@ impl ServiceDocument {
             let list: Result<Vec<_>, _> = traffic.iter().map(|target| wire_target(target, &old)).collect();
             spec.insert("traffic".into(), raw(&list?)?);
         }
+        if let Some(deploy) = change.deploy {
+            deploy.apply(&mut spec)?;
+        }
         self.name_the_template(&mut spec)?;
         document.insert("spec".into(), raw(&spec)?);
         serde_json::to_string(&document).map_err(|error| CallError::Rejected(error.to_string()))
@@ -333,6 +369,35 @@ impl ServiceDocument {
             template.insert("metadata".into(), raw(&metadata)?);
             spec.insert("template".into(), raw(&template)?);
         }
+        Ok(())
+    }
+}
+
+impl Deploy {
+    /// The template with another image, name and commit.
+    fn apply(&self, spec: &mut Object) -> Result<(), CallError> {
+        let refused = |why: &str| CallError::Rejected(format!("the service's template {why}"));
+        let mut template = object(spec.get("template").map(AsRef::as_ref))?;
+        let mut metadata = object(template.get("metadata").map(AsRef::as_ref))?;
+        let mut labels = object(metadata.get("labels").map(AsRef::as_ref))?;
+        labels.insert("commit-sha".into(), raw(&self.commit)?);
+        metadata.insert("labels".into(), raw(&labels)?);
+        metadata.insert("name".into(), raw(&self.revision)?);
+        template.insert("metadata".into(), raw(&metadata)?);
+
+        let mut inner = object(template.get("spec").map(AsRef::as_ref))?;
+        let containers = inner.get("containers").ok_or_else(|| refused("has no containers"))?;
+        let mut containers: Vec<Object> = read(containers.get().as_bytes())?;
+        // Among several it is the one with a port; the others are sidecars.
+        let app = match containers.len() {
+            1 => Some(0),
+            _ => containers.iter().position(|container| container.contains_key("ports")),
+        };
+        let app = app.ok_or_else(|| refused("does not say which container answers the requests"))?;
+        containers[app].insert("image".into(), raw(&self.image)?);
+        inner.insert("containers".into(), raw(&containers)?);
+        template.insert("spec".into(), raw(&inner)?);
+        spec.insert("template".into(), raw(&template)?);
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ pub mod cloud_run;
 
 pub mod monitoring;
 
+pub mod registry;
+
 pub mod metadata;
 
 pub mod probe;

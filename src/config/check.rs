@@ -29,8 +29,6 @@ pub struct Config {
     pub policy: Policy,
     /// Where Google is.
     pub google: GoogleConfig,
-    /// Base URL of Artifact Registry.
-    pub registry_url: String,
     /// The queue; unset: no later checks.
     pub tasks: Option<TasksConfig>,
     /// Whom to tell; unset: nobody.
@@ -48,6 +46,8 @@ pub struct GoogleConfig {
     pub run_url: String,
     /// Base URL of Cloud Monitoring.
     pub monitoring_url: String,
+    /// Base URL of Artifact Registry.
+    pub registry_url: String,
     /// Key file of a service account, which has been looked at; unset: what the environment offers.
     pub credentials: Option<PathBuf>,
     /// The service account in that file.
@@ -112,7 +112,6 @@ impl ServeArgs {
     pub fn check(self) -> Result<Config, ConfigError> {
         Ok(Config {
             port: port(&self.port)?,
-            registry_url: base_url(REGISTRY_URL, &self.registry_url, DEFAULT_REGISTRY_URL)?,
             google: self.google.check()?,
             callers: self.callers.check(self.tasks.service_account.clone())?,
             tasks: self.tasks.check()?,
@@ -163,6 +162,7 @@ impl GoogleArgs {
         Ok(GoogleConfig {
             run_url: run_url(&self.run_url)?,
             monitoring_url: base_url(MONITORING_URL, &self.monitoring_url, DEFAULT_MONITORING_URL)?,
+            registry_url: base_url(REGISTRY_URL, &self.registry_url, DEFAULT_REGISTRY_URL)?,
             credentials: credentials.map(PathBuf::from),
             account,
         })

@@ -117,7 +117,7 @@ fn with_a_policy_alone_everything_has_its_default() {
     assert_eq!(config.policy.services.len(), 1);
     assert_eq!(config.google.run_url("asia-northeast1"), "https://asia-northeast1-run.googleapis.com");
     assert_eq!(config.google.monitoring_url, "https://monitoring.googleapis.com");
-    assert_eq!(config.registry_url, "https://artifactregistry.googleapis.com");
+    assert_eq!(config.google.registry_url, "https://artifactregistry.googleapis.com");
     assert_eq!(config.google.credentials, None);
     assert!(config.tasks.is_none() && config.slack.is_none() && config.webhook.is_none());
     let log = args(&[]).log;
@@ -165,7 +165,7 @@ fn everything_can_be_set() {
     assert_eq!(config.google.run_url("asia-northeast1"), "http://127.0.0.1:1");
     assert_eq!(config.google.monitoring_url, "http://127.0.0.1:2");
     assert_eq!(config.google.credentials.as_deref(), Some(Path::new(key.path())));
-    assert_eq!(config.registry_url, "http://127.0.0.1:3");
+    assert_eq!(config.google.registry_url, "http://127.0.0.1:3");
     let tasks = config.tasks.unwrap();
     assert_eq!(tasks.url, "http://127.0.0.1:4/tasks");
     assert_eq!(tasks.queue, QUEUE);

@@ -365,5 +365,31 @@ fn a_name_leads_to_no_other_address_and_no_other_host() {
 }
 
 fn change_of<'a>(traffic: &'a [TrafficTarget], annotations: &'a [(&'a str, Option<&'a str>)]) -> Change<'a> {
-    Change { traffic: Some(traffic), annotations }
+    Change { traffic: Some(traffic), annotations, ..Change::default() }
+}
+
+#[test]
+fn an_image_is_deployed_with_every_setting_as_it_is() {
+    let deploy = Deploy {
+        revision: "k-back-77aa88b-01fe".into(),
+        image: "r-docker.pkg.dev/p/repo/k-back@sha256:12".into(),
+        commit: "77aa88b".into(),
+    };
+    let change = Change { deploy: Some(&deploy), ..Change::default() };
+    let body = parse(DOCUMENT).with(change).map_err(|error| error.to_string()).unwrap();
+    let (before, after) = (values(DOCUMENT), values(&body));
+    let differs = |(at, value): &(&String, &String)| before.get(*at) != Some(*value);
+    let changed: Vec<(&String, &String)> = after.iter().filter(differs).collect();
+    let at: Vec<&str> = changed.iter().map(|(at, _)| at.as_str()).collect();
+    let containers = "/spec/template/spec/containers";
+    assert_eq!(at, ["/spec/template/metadata/labels/commit-sha", TEMPLATE, containers]);
+    // Lists are not taken apart: beside the image they are the same.
+    let image = |text: &str| {
+        let mut list: Vec<Object> = serde_json::from_str(text).unwrap();
+        let image = list[0].remove("image").unwrap().get().to_owned();
+        (image, serde_json::to_string(&list).unwrap())
+    };
+    let ((old, others_before), (new, others_after)) = (image(&before[containers]), image(&after[containers]));
+    assert_ne!(old, new);
+    assert_eq!((new, others_after), (format!("{:?}", deploy.image), others_before));
 }
