@@ -110,6 +110,33 @@ async fn a_split_without_a_named_culprit_is_judged_by_the_evidence() {
 }
 
 /// The image of the first culprit comes back under a new name, then a third deploy fails.
+/// The fix of a bad setting is the same image. It serves for two days, until another deploy fails.
+#[tokio::test]
+async fn an_image_that_has_served_well_for_two_days_since_is_a_target_again() {
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let culprit = Revision::named(BAD).digest(&digest).age(minutes(20)).errors(0.4).served(minutes(20)..NOW);
+    let (simulator, runback) = guarding([Service::named(SERVICE).revision(culprit).revision(proven())]).await;
+    let first = Alert::on(&simulator, SERVICE).incident("0.first");
+    runback.deliver(&first).await.is(200, "rollback", "confirmed");
+
+    let (fix, next) = ("k-back-00043-fix", "k-back-00044-ghi");
+    simulator.advance(hours(1));
+    simulator.change(SERVICE, |service| {
+        service.deploy(Revision::named(fix).digest(&digest));
+        service.move_traffic(&[(fix, 100)]);
+    });
+    simulator.advance(days(2));
+    simulator.change(SERVICE, |service| {
+        service.deploy(Revision::named(next).errors(0.4));
+        service.move_traffic(&[(next, 100)]);
+    });
+    simulator.advance(minutes(15));
+    let second = Alert::on(&simulator, SERVICE).incident("0.second");
+    runback.deliver(&second).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(fix, 100)]));
+    runback.finish().await;
+}
+
 #[tokio::test]
 async fn a_quarantined_image_stays_blocked_under_a_new_name() {
     let image = "asia-northeast1-docker.pkg.dev/demo-project/k-back-repo/k-back:same";

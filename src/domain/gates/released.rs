@@ -9,6 +9,8 @@ use crate::domain::evidence::{self, Evidence, Sample, Totals};
 use crate::domain::record::age;
 use crate::domain::text;
 
+use super::target::stayed_healthy;
+
 /// A real share of the service's requests …
 const REAL: f64 = 0.25;
 
@@ -26,6 +28,9 @@ const MISSED: f64 = 10.0;
 
 /// Where nothing is known of the time before, only what lasted longer than any test took over.
 const NO_TEST: TimeDelta = TimeDelta::hours(2);
+
+/// So long a time in production outweighs what a revision, or its image, was rolled back for: the busy hours of a day.
+const REDEEMS: TimeDelta = TimeDelta::hours(6);
 
 /// Consecutive periods of the service in which a revision had a share of its requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +50,31 @@ pub(in crate::domain) fn until(case: &Case<'_>, revision: &str) -> Option<DateTi
         return Some(case.now);
     }
     let since = case.now - text::delta(case.rules.history);
-    let own = evidence::since(readings.of(revision), since);
-    let tagged = is_tagged(case, revision);
-    let share = if tagged { MOST } else { REAL };
-    let mut runs = runs(&own, case.totals(), share);
-    runs.retain(|run| !tagged || took_over(run, &own, case.totals()));
-    runs.last().map(|run| run.to)
+    sent(case, revision, &evidence::since(readings.of(revision), since)).last().map(|run| run.to)
+}
+
+/// Whether a revision has carried production since a moment, for long enough to prove that it is well.
+pub(in crate::domain) fn redeemed(case: &Case<'_>, revision: &str, since: DateTime<Utc>) -> bool {
+    let Evidence::Read(readings) = case.evidence else { return false };
+    let after = |samples: &[Sample]| -> Vec<Sample> {
+        samples.iter().filter(|sample| sample.start >= since).copied().collect()
+    };
+    let own = after(readings.of(revision));
+    let time: TimeDelta = sent(case, revision, &own).iter().map(|run| run.to - run.from).sum();
+    let (limit, least) = (case.limit(), case.rules.min_requests);
+    let well = |samples: &[Sample], limit| stayed_healthy(samples, limit, least) == Some(true);
+    let errors =
+        || readings.errors.is_none() || well(&after(readings.errors_of(revision)), case.rules.rollback);
+    time >= REDEEMS && well(&own, limit) && errors()
+}
+
+/// The times in which users were sent to a revision. Where a tag leads to it, it must have taken the others' place.
+fn sent(case: &Case<'_>, revision: &str, own: &[Sample]) -> Vec<Run> {
+    let serves = case.service.split().contains_key(revision);
+    let tagged = !serves && is_tagged(case, revision);
+    let mut runs = runs(own, case.totals(), if tagged { MOST } else { REAL });
+    runs.retain(|run| !tagged || took_over(run, own, case.totals()));
+    runs
 }
 
 /// Why a revision cannot be taken for one that was released: only its tag leads to it, and nothing shows that more ever did.

@@ -6,7 +6,7 @@ use crate::domain::by_tag;
 use crate::domain::decide::{Case, Halt, Passage};
 use crate::domain::decision::{Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
-use crate::domain::record::Share;
+use crate::domain::record::{Quarantined, Share};
 use crate::domain::service::{Revision, Split};
 use crate::domain::steps;
 use crate::domain::text;
@@ -35,8 +35,9 @@ pub(in crate::domain) struct Target<'a> {
 
 /// What Monitoring's history says of a candidate.
 pub(in crate::domain) enum Past {
-    /// Users were sent to it, last at this time, and it served them healthily.
-    Healthy { last: DateTime<Utc>, requests: u64, ratio: f64 },
+    /// Users were sent to it, last at this time, and it served them healthily; `below` the limit, or merely better than the
+    /// culprit.
+    Healthy { last: DateTime<Utc>, requests: u64, ratio: f64, below: bool },
     /// It served enough traffic, and not healthily.
     Bad,
     /// It served too little to tell, or nothing, or no users were ever sent to it.
@@ -67,20 +68,21 @@ pub(in crate::domain) fn choose<'a>(
     let proven: Vec<_> = candidates
         .iter()
         .filter_map(|(revision, past)| match past {
-            Past::Healthy { last, requests, ratio } => Some((*revision, *last, *requests, *ratio)),
+            Past::Healthy { last, requests, ratio, below } => {
+                Some(((*below, *revision, *last), (*requests, *ratio)))
+            }
             _ => None,
         })
         .collect();
     // Of two that served side by side until the same minutes, chance would decide: the newer one is taken.
-    let latest = proven.iter().map(|(_, last, ..)| *last).max();
+    let latest = proven.iter().map(|((_, _, last), _)| *last).max();
     let before = cause::carried_before(case, culprit);
-    let order = |revision: &Revision, last: DateTime<Utc>, ratio: f64| {
-        let below = ratio <= case.limit();
+    let order = |(below, revision, last): (bool, &Revision, DateTime<Utc>)| {
         let late = latest.is_some_and(|latest| last > latest - SAME_TIME);
         (below, serves(revision), before.contains(&revision.name), late, revision.created_at)
     };
-    if let Some((revision, _, requests, ratio)) =
-        proven.into_iter().max_by_key(|(revision, last, _, ratio)| order(revision, *last, *ratio))
+    if let Some(((_, revision, _), (requests, ratio))) =
+        proven.into_iter().max_by_key(|(rank, _)| order(*rank))
     {
         let history = text::duration(case.rules.history);
         let detail = format!(
@@ -121,7 +123,15 @@ pub(in crate::domain) fn choose<'a>(
 
 /// Why a revision cannot be a target, if so.
 fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Option<&'static str> {
-    let quarantine = &case.record.quarantine;
+    // What people put back into production, and what served well there, is proven.
+    let redeemed = |of: &Revision, entry: &Quarantined| released::redeemed(case, &of.name, entry.at);
+    let banned = |entry: &Quarantined| entry.revision == revision.name && !redeemed(revision, entry);
+    let same_image = |of: &&Revision| of.digest == revision.digest;
+    let banned_image = |entry: &Quarantined| {
+        let mut images = case.revisions.iter().filter(same_image);
+        entry.digest == revision.digest && !images.any(|of| redeemed(of, entry))
+    };
+    let mut quarantine = case.record.quarantine.iter();
     // The same image under the culprit's own digest is no different from it: then the configuration is to blame,
     // and going back to the same image is right.
     let differs = revision.digest.is_some() && revision.digest != culprit.digest;
@@ -131,9 +141,9 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
         Some("is being deleted")
     } else if released::only_tagged(case, &revision.name) {
         Some("is reached by its tag alone, and was never released as far as is known")
-    } else if quarantine.iter().any(|entry| entry.revision == revision.name) {
+    } else if quarantine.clone().any(banned) {
         Some("is in quarantine")
-    } else if differs && quarantine.iter().any(|entry| entry.digest == revision.digest) {
+    } else if differs && quarantine.any(banned_image) {
         Some("has a quarantined image")
     } else if judge_revision(case, &revision.name)
         .is_some_and(|judgement| judgement.verdict == Verdict::Confirmed)
@@ -161,7 +171,8 @@ pub(in crate::domain) fn past(case: &Case<'_>, revision: &Revision, bar: f64) ->
         None => Past::Unknown,
         Some(true) if free_of_errors(case, readings, revision, since) => {
             let (requests, bad) = evidence::total(samples);
-            Past::Healthy { last, requests, ratio: evidence::ratio(bad, requests) }
+            let below = last_day_of(samples, case.rules.min_requests) <= case.limit();
+            Past::Healthy { last, requests, ratio: evidence::ratio(bad, requests), below }
         }
         Some(_) => Past::Bad,
     }
@@ -176,21 +187,26 @@ fn free_of_errors(case: &Case<'_>, readings: &Readings, revision: &Revision, sin
 
 /// Whether enough requests were served below the threshold, over its last day and at the end; nothing when there were
 /// too few. An outage that it has lived through since does not count against it.
-fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<bool> {
+pub(super) fn stayed_healthy(samples: &[Sample], bar: f64, min_requests: u64) -> Option<bool> {
     let end = samples.last()?.end;
     if evidence::total(samples).0 < min_requests {
         return None;
     }
-    let lately = |span: TimeDelta| evidence::since(samples, end - span);
-    let (requests, bad) = match evidence::total(&lately(LAST_DAY)) {
-        (requests, _) if requests < min_requests => evidence::total(samples),
-        day => day,
-    };
-    let stretch = lately(LAST_STRETCH);
+    let stretch = evidence::since(samples, end - LAST_STRETCH);
     let failing = |judgement: Judgement| judgement.verdict == Verdict::Confirmed;
     let ended_badly = failing(evidence::judge(&stretch, bar, min_requests))
         || failing(evidence::judge_ending(&stretch, bar.max(COLLAPSE), min_requests));
-    Some(evidence::ratio(bad, requests) <= bar && !ended_badly)
+    Some(last_day_of(samples, min_requests) <= bar && !ended_badly)
+}
+
+/// The share of bad requests in a revision's last day, or of all of them where that had too few.
+fn last_day_of(samples: &[Sample], min_requests: u64) -> f64 {
+    let day = samples.last().map_or(Vec::new(), |last| evidence::since(samples, last.end - LAST_DAY));
+    let (requests, bad) = match evidence::total(&day) {
+        (requests, _) if requests < min_requests => evidence::total(samples),
+        day => day,
+    };
+    evidence::ratio(bad, requests)
 }
 
 /// The move: the culprit's share goes to the target, other shares stay. Gradually, where the policy says so, unless the

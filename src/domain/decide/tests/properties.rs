@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::domain::alert::{IncidentState, Signal};
 use crate::domain::decision::{Decision, Outcome, Plan};
+use crate::domain::evidence::Evidence;
 use crate::domain::policy::{Mode, SchemaRule, Strategy};
-use crate::domain::record::Phase;
+use crate::domain::record::{Phase, Quarantined};
 
 use super::world::{DAY, HOUR, World, name};
 
@@ -188,6 +191,15 @@ fn acts_gradually(world: &World) -> bool {
     world.comes_back && world.policy.services.values().all(|rules| rules.strategy == Strategy::Gradual)
 }
 
+fn served_for_hours(world: &World, revision: &str, since: DateTime<Utc>) -> bool {
+    let Evidence::Read(readings) = world.evidence() else { return false };
+    let after = || readings.of(revision).iter().filter(|sample| sample.start >= since);
+    let (requests, bad) =
+        after().fold((0, 0), |(all, bad), sample| (all + sample.requests, bad + sample.bad));
+    let time = after().next().zip(after().next_back()).map(|(first, last)| last.end - first.start);
+    time.is_some_and(|time| time >= TimeDelta::hours(6)) && requests >= 20 && bad * 10 < requests
+}
+
 /// Only backwards, only to health, and only the culprit's share.
 fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     let need = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
@@ -197,10 +209,16 @@ fn sound(world: &World, plan: &Plan) -> Result<(), String> {
     need(target.ready, "the target is ready")?;
     need(!target.deleting, "the target is not being deleted")?;
     let quarantine = &world.record.as_ref().unwrap().quarantine;
-    need(quarantine.iter().all(|entry| entry.revision != target.name), "the target is not in quarantine")?;
-    let blocked = |digest: &String| quarantine.iter().any(|entry| entry.digest.as_ref() == Some(digest));
-    let image = target.digest.as_ref().filter(|_| target.digest != culprit.digest);
-    need(!image.is_some_and(blocked), "nor is its image, unless the culprit has the same")?;
+    // Hours of requests since lift it.
+    let bars =
+        |entry: &&Quarantined, of: &str| entry.revision == of && !served_for_hours(world, of, entry.at);
+    need(!quarantine.iter().any(|entry| bars(&entry, &target.name)), "the target is not in quarantine")?;
+    let images = || world.revisions.iter().filter(|revision| revision.digest == target.digest);
+    let blocked = |entry: &Quarantined| {
+        entry.digest == target.digest && !images().any(|of| served_for_hours(world, &of.name, entry.at))
+    };
+    let image = target.digest.is_some() && target.digest != culprit.digest;
+    need(!image || !quarantine.iter().any(blocked), "nor is its image, unless the culprit has the same")?;
     let map = |shares: &[crate::domain::record::Share]| {
         shares.iter().map(|share| (share.revision.clone(), share.percent)).collect::<BTreeMap<_, _>>()
     };

@@ -36,7 +36,7 @@ fn plan(world: &World) -> Plan {
 
 #[test]
 fn an_eligible_revision_is_older_ready_unquarantined_and_not_failing_now() {
-    let quarantined = |world: World, name: &str| world.rolled_back("0.before", name, OLD, 2 * DAY);
+    let quarantined = |world: World, name: &str| world.rolled_back("0.before", name, OLD, 3 * HOUR);
     check([
         ("the newest of two healthy ones", healthy(), BACK),
         ("it is not ready", healthy().change(GOOD, |revision| revision.ready = false), BACK_TO_OLD),
@@ -78,7 +78,7 @@ fn a_rolled_back_image_stays_blocked_under_a_new_name() {
             "0.before",
             "k-back-00030-gone",
             OLD,
-            DAY,
+            3 * HOUR,
         )
     };
     let gone = "k-back-00030-gone";
@@ -160,6 +160,52 @@ fn a_few_requests_on_a_tag_are_no_traffic() {
     check([
         ("somebody opens an old revision's tag", retired().served(OLD, 6, 5, 3.0, 0.0), BACK),
         ("an uptime check asks it every minute", retired().served(OLD, 3 * DAY, 0, 0.5, 0.0), BACK),
+    ]);
+}
+
+#[test]
+fn a_quarantine_ends_when_what_it_bars_has_served_users_well_for_hours() {
+    // Rolled back three days ago, put back by people so many hours ago; 40 served in between.
+    let back = |hours: i64, errors: f64| {
+        let served = hours * HOUR + 20;
+        let world = three().served(OLD, 6 * DAY, served, 60.0, 0.001);
+        world.served(GOOD, served, 20, 60.0, errors).rolled_back("0.before", GOOD, OLD, 3 * DAY)
+    };
+    let image = |world: World| {
+        let bad =
+            |revision: &mut crate::domain::service::Revision| revision.digest = Some("sha256:bad".into());
+        let world =
+            world.revision("k-back-00030-old", 7 * DAY).change("k-back-00030-old", bad).change(GOOD, bad);
+        world.record(|record| {
+            record.quarantine[0].revision = "k-back-00030-old".into();
+            record.quarantine[0].digest = Some("sha256:bad".into());
+        })
+    };
+    let tagged = |world: World| world.traffic(&[(BAD, 100), (GOOD, 0)]);
+    check([
+        ("a day of real traffic", back(24, 0.001), BACK),
+        ("six hours", back(6, 0.001), BACK),
+        ("five", back(5, 0.001), BACK_TO_OLD),
+        ("a day, and not healthily", back(24, 0.08), BACK_TO_OLD),
+        ("its image, under another name", image(back(24, 0.001)), BACK),
+        ("the image, for an hour", image(back(1, 0.001)), BACK_TO_OLD),
+        ("a day of tests by a tag", tagged(back(0, 0.0).served(GOOD, DAY, 20, 60.0, 0.0)), BACK_TO_OLD),
+        (
+            "a night with few requests",
+            back(0, 0.0).record(|record| record.quarantine[0].at = super::world::ago(2 * DAY)).served(
+                GOOD,
+                8 * HOUR,
+                7 * HOUR,
+                0.2,
+                0.0,
+            ),
+            BACK_TO_OLD,
+        ),
+        (
+            "without Monitoring nobody knows",
+            back(24, 0.001).dark(None),
+            "rollback unconfirmed to k-back-00040-uvw",
+        ),
     ]);
 }
 
