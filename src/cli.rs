@@ -162,9 +162,10 @@ fn google(
     transport: &SharedTransport,
     metadata: &Metadata,
 ) -> Result<Google, Stopped> {
-    let tokens = match &config.credentials {
-        Some(path) => Tokens::of_key_file(transport.clone(), path).map_err(bad)?,
-        None => Tokens::by_default(transport.clone(), metadata.clone()),
+    let tokens = match (&config.access_token, &config.credentials) {
+        (Some(token), _) => Tokens::given(transport.clone(), token.expose().to_owned()),
+        (None, Some(path)) => Tokens::of_key_file(transport.clone(), path).map_err(bad)?,
+        (None, None) => Tokens::by_default(transport.clone(), metadata.clone()),
     };
     Ok(Google::new(transport.clone(), tokens))
 }

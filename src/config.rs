@@ -29,6 +29,7 @@ const RUN_URL: &str = "RUNBACK_RUN_URL";
 const MONITORING_URL: &str = "RUNBACK_MONITORING_URL";
 const REGISTRY_URL: &str = "RUNBACK_REGISTRY_URL";
 const CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
+const ACCESS_TOKEN: &str = "CLOUDSDK_AUTH_ACCESS_TOKEN";
 const TASKS_URL: &str = "RUNBACK_TASKS_URL";
 const TASKS_QUEUE: &str = "RUNBACK_TASKS_QUEUE";
 const PUBLIC_URL: &str = "RUNBACK_PUBLIC_URL";
@@ -186,6 +187,10 @@ pub struct GoogleArgs {
     /// Key file of a service account; on Cloud Run the metadata server is asked instead.
     #[arg(long, env = CREDENTIALS, value_name = "FILE")]
     credentials: Option<String>,
+
+    /// An access token, before anything else: gcloud's variable for it, for people and pipelines; serve does not use it.
+    #[arg(long, env = ACCESS_TOKEN, hide = true, hide_env_values = true)]
+    access_token: Option<Secret>,
 }
 
 /// What `runback watch` is told.

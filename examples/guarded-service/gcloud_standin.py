@@ -36,9 +36,6 @@ if command[:2] == ["auth", "print-identity-token"]:
     sys.exit()
 if command[:3] == ["run", "revisions", "list"]:
     items = call("/revisions")["items"]
-    if flags.get("format") == "json":
-        print(json.dumps(items))
-        sys.exit()
     items.sort(key=lambda item: item["metadata"]["creationTimestamp"], reverse=True)
     print("\n".join(item["metadata"]["name"] for item in items))
     sys.exit()

@@ -3,11 +3,12 @@
 
     release.py names     what the image, the revision and its traffic tag are called, as shell variables
     release.py deploy    deploys the image at 0 %, probes it by its tag, then moves the traffic to it
-    release.py rollback  by hand: moves the traffic back to a commit's revision, after a question
 
 `deploy` ends with 0 when the revision serves all traffic, with 1 when something failed (the traffic is where it was),
-and with 3 when somebody else holds the traffic: Runback after a rollback, or a person. The new revision then waits at
-0 %, and the message says how to release it. It needs python3 and gcloud, nothing else.
+and with 3 when the commit was rolled back before, or somebody else holds the traffic: Runback after a rollback, or a
+person. Then the new revision waits at 0 %, and the message says how to release it. It needs python3, gcloud and runback.
+
+To go back by hand there is `runback rollback`, which knows the record and the quarantine.
 
 How it tells whose pin it is: the traffic tag `released` marks the revision that this pipeline last gave the traffic to.
 Traffic that is there, or on LATEST, is the pipeline's to move. Traffic anywhere else was moved by somebody with a
@@ -198,6 +199,35 @@ class Service:
         gcloud("run", "services", "update-traffic", self.name, *self.place, "--quiet", *arguments)
 
 
+def may_come(runback, service, commit):
+    """Whether the commit may be deployed: what was rolled back must not come back unnoticed."""
+    command = [runback, "quarantine", service.full_name, "--check", commit]
+    print("+", *map(shlex.quote, command), flush=True)
+    try:
+        done = subprocess.run(command, stdout=subprocess.DEVNULL)
+    except OSError as error:
+        raise Refused(f"{runback} cannot be run ({error}). It says whether {commit[:7]} was rolled back; --runback is its path.")
+    if done.returncode not in (0, HELD):
+        raise Refused(f"Whether {commit[:7]} was rolled back cannot be told; what runback said is above.")
+    return done.returncode == 0
+
+
+def stages(text):
+    """10,50,100: percentages that rise, and end with all."""
+    found = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    if len(found) != len(text.split(",")) or found != sorted(set(found)) or not 0 < found[0] <= found[-1] == 100:
+        raise argparse.ArgumentTypeError("it takes whole percentages that rise and end with 100, such as 10,50,100")
+    return found
+
+
+def seconds(text):
+    """4m or 90s."""
+    match = re.fullmatch(r"(\d+)(s|m|h)", text)
+    if not match:
+        raise argparse.ArgumentTypeError("it takes a time such as 4m or 90s")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def probe(url, path, audience):
     """Asks the revision itself. It has just been started, so the first answers may be slow."""
     token = None
@@ -232,7 +262,7 @@ def ask(url, token):
     return status, time.monotonic() - started
 
 
-def deploy(service, called, image, labels, health_path, flags):
+def deploy(service, called, image, labels, health_path, flags, canary=(100,), interval=0):
     before = service.read()
     now = serving(before)
     if held(before) is None and now is None:
@@ -269,6 +299,23 @@ def deploy(service, called, image, labels, health_path, flags):
         )
         return HELD
 
+    for percent in canary[:-1]:
+        # Runback hears of every step, and judges the new revision anew.
+        ours = [(revision, percent), (now, 100 - percent)]
+        service.update_traffic("--to-revisions=" + ",".join(f"{name}={share}" for name, share in ours))
+        print(f"CANARY: {percent} % to {revision}; the next step in {interval} s.", flush=True)
+        time.sleep(interval)
+        after = service.read()
+        if sorted(shares(after)) != sorted(ours):
+            split = " and ".join(f"{share} % to {name}" for name, share in shares(after))
+            why = rolled_back(after, {name for name, _ in shares(after)})
+            print(
+                f"STOPPED at {percent} %: {service.name} is held, its traffic was moved by somebody else ({split}){why}.\n"
+                f"    runback status {service.full_name}",
+                file=sys.stderr,
+            )
+            return HELD
+
     arguments = [f"--to-revisions={revision}=100", f"--update-tags={RELEASED}={revision}"]
     if old := tags_to_remove(after, service.revisions()):
         arguments.append("--remove-tags=" + ",".join(old))
@@ -276,36 +323,6 @@ def deploy(service, called, image, labels, health_path, flags):
     if serving(service.read()) != revision:
         raise Refused(f"The traffic was moved to {revision}, but the service's status does not show it.")
     print(f"RELEASED: {service.name} sends all traffic to {revision}. Before: {now or 'a split'}.")
-    return 0
-
-
-def rollback(service, commit):
-    """Back to the newest ready revision of a commit. `released` stays where it was, so later builds do not undo it."""
-    listed = gcloud("run", "revisions", "list", f"--service={service.name}", *service.place, "--format=json")
-    found = [
-        revision
-        for revision in json.loads(listed)
-        if revision["metadata"].get("labels", {}).get("commit-sha", "").startswith(commit)
-        and any(each["type"] == "Ready" and each["status"] == "True" for each in revision["status"]["conditions"])
-    ]
-    if len({revision["metadata"]["labels"]["commit-sha"] for revision in found}) > 1:
-        raise Refused(f"{commit} is the beginning of more than one commit.")
-    if not found:
-        raise Refused(
-            f"No revision of {service.name} that is ready has the label commit-sha={commit}…. "
-            f"Its image may still be there ({commit[:7]} is its tag). Bring it back as a release of that commit, with the "
-            "full hash: release.py deploy --commit=…. Not with `gcloud run deploy --image`: the traffic is pinned by "
-            "name, so that ends well, serves nobody, and has the label of the commit before."
-        )
-    to = max(found, key=lambda revision: revision["metadata"]["creationTimestamp"])["metadata"]["name"]
-    split = " and ".join(f"{percent} % to {revision}" for revision, percent in shares(service.read()))
-    print(f'{service.full_name} sends {split}. All of it to {to}? Only "yes" does it: ', end="", flush=True)
-    if sys.stdin.readline().strip() != "yes":
-        raise Refused("Nothing was changed.")
-    service.update_traffic(f"--to-revisions={to}=100")
-    if serving(service.read()) != to:
-        raise Refused(f"The traffic was moved to {to}, but the service's status does not show it.")
-    print(f"ROLLED BACK: {service.name} sends all traffic to {to}. Later builds get 0 % until it is released.")
     return 0
 
 
@@ -317,20 +334,20 @@ def main(arguments):
         command.add_argument("--commit", required=True, help="the full hash")
         command.add_argument("--branch", default="", help="empty when a tag is built")
         command.add_argument("--build", required=True, help="anything that no other build has")
-    back = commands.add_parser("rollback")
-    back.add_argument("--service", required=True)
-    back.add_argument("--commit", required=True, help="the hash, or how it begins")
-    for each in (command, back):
-        each.add_argument("--project", required=True)
-        each.add_argument("--region", required=True)
+    command.add_argument("--project", required=True)
+    command.add_argument("--region", required=True)
     command.add_argument("--image", required=True, help="the image's name without a tag")
     command.add_argument("--heads", help="file with what `alembic heads` printed; without it no schema is marked")
     command.add_argument("--health-path", default="/health")
+    command.add_argument("--canary", type=stages, default=[100], help="steps in percent, such as 10,50,100")
+    command.add_argument("--interval", type=seconds, default=seconds("4m"), help="between two steps")
+    command.add_argument("--runback", default="runback", help="the program, where it is not on the PATH")
+    command.add_argument(
+        "--although-rolled-back", action="store_true", help="deploy also what was rolled back before"
+    )
     command.add_argument("flags", nargs="*", help="after --, more flags of `gcloud run deploy`")
     given = parser.parse_args(arguments)
     try:
-        if given.command == "rollback":
-            return rollback(Service(given.project, given.region, given.service), given.commit)
         called = names(given.service, given.commit, given.branch, given.build)
         if given.command == "names":
             print("image_tags=" + shlex.quote(" ".join(called["image_tags"])))
@@ -340,7 +357,12 @@ def main(arguments):
             with open(given.heads, encoding="utf-8") as file:
                 labels["runback-schema"] = schema_label(file.read())
         service = Service(given.project, given.region, given.service)
-        return deploy(service, called, given.image, labels, given.health_path, given.flags)
+        if not given.although_rolled_back and not may_come(given.runback, service, given.commit):
+            print(f"NOT DEPLOYED: {given.commit[:7]} was rolled back before (above).", file=sys.stderr)
+            return HELD
+        return deploy(
+            service, called, given.image, labels, given.health_path, given.flags, given.canary, given.interval
+        )
     except Refused as sentence:
         print(sentence, file=sys.stderr)
         return FAILED

@@ -42,6 +42,7 @@ class Cloud:
         self.commits = {}
         self.asked = []
         self.during_probe = lambda: None
+        self.during_write = lambda: None
         self.traffic = traffic
         self.annotations = {}
         self.labels = {}
@@ -90,6 +91,7 @@ class Cloud:
         self.image = template["spec"]["containers"][0]["image"]
         self.labels = template["metadata"].get("labels", {})
         self.traffic = [{k: v for k, v in target.items() if k != "url"} for target in sent["spec"]["traffic"]]
+        self.during_write()
 
     def probed(self, authorization):
         self.asked.append(authorization)
@@ -169,18 +171,25 @@ class Stories:
         self.port = server.server_address[1]
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
+        self.quarantine(0)
 
-    def release(self, command, *more, answer=""):
+    def quarantine(self, status):
+        """What `runback quarantine --check` ends with. Its own tests show what it says of which commit."""
+        program = self.folder / "runback"
+        program.write_text(f"#!/bin/sh\nexit {status}\n")
+        program.chmod(0o755)
+
+    def release(self, command, *more):
         place = ["--service=k-back", "--project=demo", "--region=asia-northeast1"]
         done = subprocess.run(
             [sys.executable, HERE / "release.py", command, *place, *more],
-            env=os.environ | self.environment(), input=answer, capture_output=True, text=True, timeout=120,
+            env=os.environ | self.environment(), capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
     def deploy(self, *more):
         build = [f"--commit={COMMIT}", "--branch=main", "--build=1", "--image=example/k-back"]
-        return self.release("deploy", *build, *more)
+        return self.release("deploy", *build, f"--runback={self.folder / 'runback'}", *more)
 
     def test_a_healthy_commit_is_probed_at_0_percent_and_then_gets_all_traffic(self):
         self.start([{"latestRevision": True, "percent": 100}])
@@ -219,16 +228,6 @@ class Stories:
         self.cloud.health = [200]
         code, said = self.deploy("--build=2")
         self.assertEqual(code, 0, said)
-
-    def test_a_rollback_by_hand_goes_to_a_commit_and_later_builds_leave_it(self):
-        self.start([{"revisionName": "k-back-bad", "percent": 100, "tag": "released"}])
-        self.cloud.created = ["k-back-first", OLD, "k-back-bad"]
-        self.cloud.commits = {"k-back-first": "aa" * 20, OLD: "aa" * 20, "k-back-bad": "bb" * 20}
-        code, said = self.release("rollback", "--commit=aaaaaaa", answer="yes\n")
-        self.assertEqual((code, self.cloud.percent()), (0, {OLD: 100}), said)
-        self.assertEqual(self.cloud.tags(), {"released": "k-back-bad"})
-        code, said = self.deploy()
-        self.assertEqual((code, self.cloud.percent()), (3, {OLD: 100}), said)
 
 
 class WithAStandIn(Stories, unittest.TestCase):
@@ -285,19 +284,50 @@ class WithAStandIn(Stories, unittest.TestCase):
         left = set(self.cloud.tags())
         self.assertEqual(left - {"canary", "released", "c-6831359"}, {"c-0000001"} | {f"c-{n:07}" for n in range(11, 30)})
 
-    def test_a_rollback_by_hand_asks_and_only_goes_to_a_commit_that_is_there(self):
-        self.start([{"revisionName": "k-back-bad", "percent": 100}])
-        self.cloud.created = [OLD, "k-back-bad"]
-        self.cloud.commits = {OLD: "aa" * 20, "k-back-bad": "ab" * 20}
-        for commit, answer, why in (
-            ("aaaaaaa", "no\n", "Nothing was changed"),
-            ("aaaaaaa", "", "Nothing was changed"),
-            ("ccccccc", "yes\n", "No revision of k-back"),
-            ("a", "yes\n", "more than one commit"),
-        ):
-            code, said = self.release("rollback", f"--commit={commit}", answer=answer)
-            self.assertEqual((code, self.cloud.percent()), (1, {"k-back-bad": 100}), said)
-            self.assertIn(why, said)
+    def test_a_commit_that_was_rolled_back_is_not_deployed_unless_somebody_says_so(self):
+        self.start([{"latestRevision": True, "percent": 100}])
+        self.quarantine(3)
+        code, said = self.deploy()
+        self.assertEqual((code, self.cloud.created), (3, [OLD]), said)
+        self.assertIn("NOT DEPLOYED: 6831359", said)
+        code, said = self.deploy("--although-rolled-back")
+        self.assertEqual((code, self.cloud.percent()), (0, {NEW: 100}), said)
+
+    def test_where_nobody_can_tell_what_was_rolled_back_nothing_is_deployed(self):
+        self.start([{"latestRevision": True, "percent": 100}])
+        for status in (1, 2):
+            self.quarantine(status)
+            code, said = self.deploy()
+            self.assertEqual((code, self.cloud.created), (1, [OLD]), said)
+        code, said = self.deploy("--runback=/nowhere/runback")
+        self.assertEqual((code, self.cloud.created), (1, [OLD]), said)
+        self.assertIn("--runback", said)
+
+    def test_a_canary_gets_more_step_by_step(self):
+        self.start([{"latestRevision": True, "percent": 100}])
+        seen = []
+        self.cloud.during_write = lambda: seen.append(self.cloud.percent().get(NEW, 0))
+        code, said = self.deploy("--canary=10,50,100", "--interval=0s")
+        self.assertEqual((code, self.cloud.percent()), (0, {NEW: 100}), said)
+        self.assertEqual([share for share in seen if share], [10, 50, 100])
+        self.assertEqual(self.cloud.tags()["released"], NEW)
+
+    def test_a_canary_that_is_rolled_back_goes_no_further(self):
+        self.start([{"latestRevision": True, "percent": 100}])
+
+        def roll_back():
+            if self.cloud.percent().get(NEW) == 10:
+                self.cloud.traffic = [{"revisionName": OLD, "percent": 100}, *self.cloud.traffic[2:]]
+
+        self.cloud.during_write = roll_back
+        code, said = self.deploy("--canary=10,50,100", "--interval=0s")
+        self.assertEqual((code, self.cloud.percent()), (3, {OLD: 100}), said)
+        self.assertIn("STOPPED at 10 %", said)
+
+    def test_steps_that_make_no_sense_are_refused(self):
+        self.start([{"latestRevision": True, "percent": 100}])
+        for wrong in ("--canary=50,10,100", "--canary=10,50", "--canary=x", "--canary=0,100", "--interval=4"):
+            self.assertEqual(self.deploy(wrong)[0], 2, wrong)
 
     def test_what_follows_the_dashes_goes_to_gcloud(self):
         self.start([{"latestRevision": True, "percent": 100}])

@@ -59,6 +59,8 @@ pub struct Tokens {
 
 enum Source {
     Key(Box<Key>),
+    /// One that somebody else has got, for as long as it lasts.
+    Given(String),
     /// What Google's libraries look for where no key file is named, in their order.
     Default {
         user_file: Option<PathBuf>,
@@ -140,6 +142,12 @@ impl Tokens {
         Ok(Self::of(transport, Source::Key(Box::new(key))))
     }
 
+    /// As whoever got this token: a pipeline's sign-in, or `gcloud auth print-access-token`.
+    #[must_use]
+    pub fn given(transport: SharedTransport, token: String) -> Self {
+        Self::of(transport, Source::Given(token))
+    }
+
     /// As whoever is signed in on this machine (`gcloud auth application-default login`), else as the service account that
     /// the metadata server names. Nothing is read before the first token is wanted.
     #[must_use]
@@ -212,6 +220,14 @@ impl Tokens {
     async fn fetch(&self, deadline: Instant) -> Result<Access, CallError> {
         let (granted, quota_project) = match &self.source {
             Source::Key(key) => (self.redeem(key.grant()?).await?, None),
+            Source::Given(token) => {
+                let granted = Granted {
+                    access_token: token.clone(),
+                    expires_in: LONGEST_LIFE.as_secs(),
+                    id_token: None,
+                };
+                (granted, None)
+            }
             Source::Default { user_file, metadata } => match user_file.as_deref().and_then(read_user) {
                 Some(user) => (self.redeem(user.grant()?).await?, user.quota_project_id),
                 None => (self.of_metadata(metadata, deadline).await?, None),
@@ -219,6 +235,7 @@ impl Tokens {
         };
         let email = match &self.source {
             Source::Key(key) => Some(key.email.clone()),
+            Source::Given(_) => None,
             Source::Default { .. } => granted.id_token.as_deref().and_then(named_by),
         };
         let access = Access { token: granted.access_token, quota_project, email };

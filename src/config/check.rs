@@ -9,10 +9,11 @@ use crate::policy_document;
 use super::callers::CallersConfig;
 use super::value::{base_url, email, given, http_url, is_header_text, key_file, port, queue, run_url};
 use super::{
-    CREDENTIALS, DEFAULT_MONITORING_URL, DEFAULT_REGISTRY_URL, DEFAULT_SLACK_API_URL, DEFAULT_TASKS_URL,
-    GoogleArgs, IDENTITY_TOKEN, MONITORING_URL, POLICY, POLICY_FILE, PUBLIC_URL, PolicyArgs, REGISTRY_URL,
-    SERVICE_ACCOUNT, SLACK_API_URL, SLACK_BOT_TOKEN, SLACK_CHANNEL, SLACK_WEBHOOK_URL, Secret, ServeArgs,
-    SlackArgs, TASKS_QUEUE, TASKS_URL, TasksArgs, WEBHOOK_PASSWORD, WEBHOOK_USER, WatchArgs, WebhookArgs,
+    ACCESS_TOKEN, CREDENTIALS, DEFAULT_MONITORING_URL, DEFAULT_REGISTRY_URL, DEFAULT_SLACK_API_URL,
+    DEFAULT_TASKS_URL, GoogleArgs, IDENTITY_TOKEN, MONITORING_URL, POLICY, POLICY_FILE, PUBLIC_URL,
+    PolicyArgs, REGISTRY_URL, SERVICE_ACCOUNT, SLACK_API_URL, SLACK_BOT_TOKEN, SLACK_CHANNEL,
+    SLACK_WEBHOOK_URL, Secret, ServeArgs, SlackArgs, TASKS_QUEUE, TASKS_URL, TasksArgs, WEBHOOK_PASSWORD,
+    WEBHOOK_USER, WatchArgs, WebhookArgs,
 };
 
 /// Which variable is wrong, and what it should be: one sentence that never shows a secret.
@@ -52,6 +53,8 @@ pub struct GoogleConfig {
     pub credentials: Option<PathBuf>,
     /// The service account in that file.
     pub account: Option<String>,
+    /// An access token that goes before all that.
+    pub access_token: Option<Secret>,
 }
 
 /// The queue, and how its tasks call back.
@@ -112,7 +115,7 @@ impl ServeArgs {
     pub fn check(self) -> Result<Config, ConfigError> {
         Ok(Config {
             port: port(&self.port)?,
-            google: self.google.check()?,
+            google: GoogleArgs { access_token: None, ..self.google }.check()?,
             callers: self.callers.check(self.tasks.service_account.clone())?,
             tasks: self.tasks.check()?,
             slack: self.slack.check()?,
@@ -154,7 +157,14 @@ impl GoogleArgs {
     /// # Errors
     /// When a URL is malformed or the key file is not one that a token can be had with.
     pub fn check(self) -> Result<GoogleConfig, ConfigError> {
-        let credentials = given(self.credentials);
+        let token = given_secret(self.access_token);
+        if token.as_ref().is_some_and(|token| !is_header_text(token)) {
+            return refuse(format!(
+                "{ACCESS_TOKEN} has a character that no token has (it is not shown here)"
+            ));
+        }
+        // A pipeline's sign-in also names a file, which may be none that we can read.
+        let credentials = given(self.credentials).filter(|_| token.is_none());
         let look = |path: &String| {
             key_file(path).map_err(|why| ConfigError(format!("{CREDENTIALS} ({path}): {why}")))
         };
@@ -165,6 +175,7 @@ impl GoogleArgs {
             registry_url: base_url(REGISTRY_URL, &self.registry_url, DEFAULT_REGISTRY_URL)?,
             credentials: credentials.map(PathBuf::from),
             account,
+            access_token: token.map(Secret::from),
         })
     }
 }
