@@ -47,7 +47,7 @@ pub(super) async fn undo(arguments: UndoArgs) -> Result<(), Stopped> {
         Driven::Done(done) if json => say(&format!("{:#}", done.shift.to_json(&subject, true, false))),
         Driven::Done(done) => {
             let mut text = format!(
-                "Done in {:.1} s: {} serves {} again, and nothing of it is in quarantine any more.",
+                "Done in {:.1} s: {} serves {} again.",
                 done.took.as_secs_f64(),
                 subject.name.service,
                 split(&done.shift.to)

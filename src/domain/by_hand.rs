@@ -11,7 +11,7 @@ use super::gates::target::{self, Past};
 use super::gates::{limits, preflight};
 use super::policy::Rules;
 use super::probe::Probed;
-use super::record::{Phase, Record, Rollback, Share};
+use super::record::{Phase, Quarantined, Record, Rollback, Share};
 use super::service::{Destination, Revision, Service, TrafficTarget};
 use super::steps;
 use super::text;
@@ -213,7 +213,7 @@ impl<'a> Situation<'a> {
             vec![
                 settled,
                 exists(target, &chosen),
-                self.unbanned(target, culprit),
+                unbanned(target::ban(case, target, Some(culprit)), target),
                 schema(self.rules, culprit, target),
                 healthy(case, target, culprit),
             ]
@@ -274,22 +274,10 @@ impl<'a> Situation<'a> {
             None => gate("target", true, &format!("{} is the newest ready revision", newest.name)),
         };
         // A revision of a rolled-back image is as bad under another name.
-        let unbanned = match self.record.ban(newest) {
-            Some(entry) if entry.revision == newest.name => gate(
-                "quarantine",
-                false,
-                &format!("the newest revision is {}, which was rolled back; deploy a fix first", newest.name),
-            ),
-            Some(entry) => gate(
-                "quarantine",
-                false,
-                &format!(
-                    "the newest revision, {}, has the image of {}, which was rolled back; deploy a fix first",
-                    newest.name, entry.revision
-                ),
-            ),
-            None => gate("quarantine", true, &format!("{} was not rolled back before", newest.name)),
-        };
+        let mut unbanned = self.with_case(|case| unbanned(target::ban(case, newest, None), newest));
+        if !unbanned.passed {
+            unbanned.detail += "; deploy a fix first";
+        }
         Release::Planned(newest, vec![self.settled(), target, unbanned])
     }
 
@@ -310,26 +298,6 @@ impl<'a> Situation<'a> {
                 .filter(|revision| share(revision) > 0)
                 .max_by_key(|revision| (share(revision), revision.created_at))
         })
-    }
-
-    /// As in Runback's own choice: the same image under the culprit's own digest is no different from it.
-    fn unbanned(&self, target: &Revision, culprit: &Revision) -> Gate {
-        let Record { quarantine, .. } = self.record;
-        let differs = target.digest.is_some() && target.digest != culprit.digest;
-        let by_name = quarantine.iter().find(|entry| entry.revision == target.name);
-        let by_image = quarantine.iter().find(|entry| differs && entry.digest == target.digest);
-        match (by_name, by_image) {
-            (Some(entry), _) => {
-                let since = text::clock(entry.at);
-                gate("quarantine", false, &format!("{} was rolled back at {since}", target.name))
-            }
-            (None, Some(entry)) => {
-                let detail =
-                    format!("{} has the image of {}, which was rolled back", target.name, entry.revision);
-                gate("quarantine", false, &detail)
-            }
-            (None, None) => gate("quarantine", true, "it was not rolled back before"),
-        }
     }
 }
 
@@ -361,6 +329,20 @@ fn exists(target: &Revision, chosen: &str) -> Gate {
     }
     let ready = format!("{} is ready", target.name);
     gate("target", true, if chosen.is_empty() { &ready } else { chosen })
+}
+
+fn unbanned(ban: Option<&Quarantined>, revision: &Revision) -> Gate {
+    let name = &revision.name;
+    match ban {
+        Some(entry) if entry.revision == *name => {
+            gate("quarantine", false, &format!("{name} was rolled back at {}", text::clock(entry.at)))
+        }
+        Some(entry) => {
+            let detail = format!("{name} has the image of {}, which was rolled back", entry.revision);
+            gate("quarantine", false, &detail)
+        }
+        None => gate("quarantine", true, &format!("{name} is not in quarantine")),
+    }
 }
 
 fn schema(rules: &Rules, culprit: &Revision, target: &Revision) -> Gate {

@@ -166,7 +166,7 @@ fn pin<'a>(situation: &Situation<'a>) -> Option<Pin<'a>> {
 }
 
 fn standings<'a>(situation: &Situation<'a>, case: &Case<'_>, pin: Option<Pin<'a>>) -> Vec<Standing<'a>> {
-    let Situation { service, record, revisions, rules, now, .. } = *situation;
+    let Situation { service, revisions, rules, now, .. } = *situation;
     let split = service.split();
     let serving = revisions.iter().filter(|revision| split.contains_key(&revision.name));
     let culprit = match pin {
@@ -183,7 +183,7 @@ fn standings<'a>(situation: &Situation<'a>, case: &Case<'_>, pin: Option<Pin<'a>
         let waits = pinned_at.is_some_and(|pinned_at| revision.created_at > pinned_at);
         let state = if percent > 0 {
             State::Serving
-        } else if record.ban(revision).is_some() {
+        } else if target::ban(case, revision, None).is_some() {
             State::Quarantined
         } else if !revision.ready || revision.deleting {
             State::NotReady

@@ -15,10 +15,13 @@ use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::alert::Envelope;
-use crate::harness::{Launch, Runback};
+use crate::harness::{Launch, Runback, binary};
 use crate::narration::{Ink, Narrator, slack_messages};
 use crate::scene::{SERVICE, deploy, healthy_world, recorded_alert};
 use crate::simulator::{Simulator, Split};
+
+/// Beside the event.
+const ENVIRONMENT: &str = "try.env";
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -72,8 +75,27 @@ async fn prepare(port: u16, event: &str) -> Result<(u16, Simulator, Runback), St
     let folder = Path::new(event).parent().unwrap_or(Path::new("."));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(event, &delivery.body));
     written.map_err(|why| format!("The event cannot be written to {event}: {why}."))?;
-    let runback = Launch::beside(&simulator).port(port).start().await;
+    let launch = Launch::beside(&simulator).port(port);
+    let written = fs::write(folder.join(ENVIRONMENT), environment(&launch));
+    written.map_err(|why| format!("The environment cannot be written to {ENVIRONMENT}: {why}."))?;
+    let runback = launch.start().await;
     Ok((port, simulator, runback))
+}
+
+/// What a person's commands need to reach this world, for a shell to read.
+fn environment(launch: &Launch) -> String {
+    let wanted = |name: &str| {
+        name == "RUNBACK_POLICY"
+            || name == "GOOGLE_APPLICATION_CREDENTIALS"
+            || (name.starts_with("RUNBACK_") && name.ends_with("_URL"))
+    };
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let variables = launch.environment.iter().filter(|(name, _)| wanted(name));
+    let mut text: String =
+        variables.map(|(name, value)| format!("export {name}={}\n", quoted(value))).collect();
+    let programs = binary().parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    text += &format!("export PATH={}:\"$PATH\"\n", quoted(&programs));
+    text
 }
 
 fn explain(narrator: &Narrator, port: u16, event: &str) {
@@ -97,8 +119,16 @@ fn explain(narrator: &Narrator, port: u16, event: &str) {
          http://127.0.0.1:{port}/"
     ));
     narrator.blank();
+    narrator.say("Or act by hand, before or after that, in a shell of its own:");
+    narrator.blank();
+    let folder = Path::new(event).parent().unwrap_or(Path::new("."));
+    narrator.line(&format!("   . {}", folder.join(ENVIRONMENT).display()));
+    for command in ["status", "judge", "rollback", "undo", "hold", "resume", "quarantine"] {
+        narrator.line(&format!("   runback {command} {SERVICE}"));
+    }
+    narrator.blank();
     narrator.say(
-        "Send it twice: the second time it is the same incident, and nothing is touched. A fresh incident begins with \
+        "Send the alert twice: the second time it is the same incident, and nothing is touched. A fresh incident begins with \
          the next `make run`. What happens appears below; five minutes after the rollback Runback looks whether it \
          helped.",
     );

@@ -123,27 +123,16 @@ pub(in crate::domain) fn choose<'a>(
 
 /// Why a revision cannot be a target, if so.
 fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Option<&'static str> {
-    // What people put back into production, and what served well there, is proven.
-    let redeemed = |of: &Revision, entry: &Quarantined| released::redeemed(case, &of.name, entry.at);
-    let banned = |entry: &Quarantined| entry.revision == revision.name && !redeemed(revision, entry);
-    let same_image = |of: &&Revision| of.digest == revision.digest;
-    let banned_image = |entry: &Quarantined| {
-        let mut images = case.revisions.iter().filter(same_image);
-        entry.digest == revision.digest && !images.any(|of| redeemed(of, entry))
-    };
-    let mut quarantine = case.record.quarantine.iter();
-    // The same image under the culprit's own digest is no different from it: then the configuration is to blame,
-    // and going back to the same image is right.
-    let differs = revision.digest.is_some() && revision.digest != culprit.digest;
+    let ban = ban(case, revision, Some(culprit));
     if !revision.ready {
         Some("is not ready")
     } else if revision.deleting {
         Some("is being deleted")
     } else if released::only_tagged(case, &revision.name) {
         Some("is reached by its tag alone, and was never released as far as is known")
-    } else if quarantine.clone().any(banned) {
+    } else if ban.is_some_and(|entry| entry.revision == revision.name) {
         Some("is in quarantine")
-    } else if differs && quarantine.any(banned_image) {
+    } else if ban.is_some() {
         Some("has a quarantined image")
     } else if judge_revision(case, &revision.name)
         .is_some_and(|judgement| judgement.verdict == Verdict::Confirmed)
@@ -152,6 +141,28 @@ fn ineligible(case: &Case<'_>, culprit: &Revision, revision: &Revision) -> Optio
     } else {
         None
     }
+}
+
+/// The entry that bars a revision, by its name or by its image.
+///
+/// The same image under the culprit's own digest is no different from it: then the configuration is to blame, and going back
+/// to the same image is right. What people put back into production, and what served well there, is proven.
+pub(in crate::domain) fn ban<'a>(
+    case: &Case<'a>,
+    revision: &Revision,
+    culprit: Option<&Revision>,
+) -> Option<&'a Quarantined> {
+    let redeemed = |of: &Revision, entry: &Quarantined| released::redeemed(case, &of.name, entry.at);
+    let banned = |entry: &&Quarantined| entry.revision == revision.name && !redeemed(revision, entry);
+    let same_image = |of: &&Revision| of.digest == revision.digest;
+    let banned_image = |entry: &&Quarantined| {
+        let mut images = case.revisions.iter().filter(same_image);
+        entry.digest == revision.digest && !images.any(|of| redeemed(of, entry))
+    };
+    let quarantine = &case.record.quarantine;
+    let differs = culprit.is_none_or(|culprit| revision.digest != culprit.digest);
+    let by_image = || quarantine.iter().find(banned_image).filter(|_| differs && revision.digest.is_some());
+    quarantine.iter().find(banned).or_else(by_image)
 }
 
 /// The share of bad requests that a target may have had: the limit, or a third of what the culprit has now. Who fails at
