@@ -8,7 +8,7 @@ use super::decision::Gate;
 use super::evidence::{self, Axis, Evidence, Totals, Verdict};
 use super::gates::failing::{judge_revision, sentence};
 use super::gates::target::{self, Past};
-use super::gates::{limits, preflight};
+use super::gates::{limits, preflight, released};
 use super::policy::Rules;
 use super::probe::Probed;
 use super::record::{Phase, Quarantined, Record, Rollback, Share};
@@ -266,7 +266,17 @@ impl<'a> Situation<'a> {
         let split = self.service.split();
         let serving = self.revisions.iter().filter(|revision| split.contains_key(&revision.name));
         let newer = serving.max_by_key(|revision| revision.created_at);
+        // Only a rollback of ours takes LATEST away. A service that did not follow it was released by name.
+        let by_name = self.record.rollbacks.first().is_some_and(|rollback| rollback.latest == 0);
+        let preview = by_name && self.with_case(|case| released::only_tagged(case, &newest.name));
         let target = match newer.filter(|serving| serving.created_at > newest.created_at) {
+            None if preview => {
+                let detail = format!(
+                    "the newest revision is {}, which its tag alone reaches, and the service did not follow LATEST before; to serve it, give it the traffic by name",
+                    newest.name
+                );
+                gate("target", false, &detail)
+            }
             Some(serving) => {
                 let detail = format!("{} is older than {}, which serves", newest.name, serving.name);
                 gate("target", false, &detail)

@@ -1,6 +1,7 @@
 //! Deploys that wait behind a pin: after a rollback Cloud Run gives new revisions no traffic until the service is
 //! released, and whoever deploys may not know.
 
+use super::by_tag;
 use super::record::{Phase, Quarantined, Record, Rollback};
 use super::service::{Destination, Revision, Service};
 use super::steps;
@@ -36,7 +37,11 @@ pub fn waiting<'a>(service: &Service, record: &'a Record, revisions: &'a [Revisi
     let since = culprit.map_or(rollback.at, |culprit| culprit.created_at);
     let split = service.split();
     let stays = |revision: &&Revision| revision.ready && !revision.deleting;
+    // Where deploys were released by name before, a tag leads to a preview that waits for nothing.
+    let preview =
+        |revision: &&Revision| rollback.latest == 0 && !by_tag::tags_of(service, &revision.name).is_empty();
     let newer = revisions.iter().filter(stays).filter(|revision| revision.created_at > since);
+    let newer = newer.filter(|revision| !preview(revision));
     // Where a still newer one serves already, somebody knows of the pin, and a release would be about that one.
     let newest = newer.max_by_key(|revision| revision.created_at);
     let revision = newest.filter(|revision| !split.contains_key(&revision.name))?;

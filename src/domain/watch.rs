@@ -1,7 +1,11 @@
 //! Which deploy is watched after a service has changed.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::decision::{Decision, Outcome, Reason};
-use super::record::Record;
+use super::evidence::Evidence;
+use super::gates::released;
+use super::record::{Phase, Record, Rollback};
 use super::service::{Revision, Service};
 
 /// What a changed service gives to watch.
@@ -9,16 +13,22 @@ use super::service::{Revision, Service};
 pub enum Subject<'a> {
     /// The change is still being rolled out: look again.
     Unsettled,
-    /// Its newest revision, which takes traffic.
+    /// This revision, which takes traffic.
     Revision(&'a Revision),
+    /// The same if it has only just begun to, by [`is_new`]: its newest revision takes none.
+    IfNew(&'a Revision),
     /// Nothing, and why.
     Nothing(String),
 }
 
-/// Finds the revision to watch: the newest one, if it takes traffic.
+/// What had traffic before that was there before the change: as late as this an entry of the audit log comes.
+const LATE: TimeDelta = TimeDelta::minutes(10);
+
+/// Finds the revision to watch: the newest one that takes traffic. Where a still newer one takes none, a preview for example,
+/// the change was either about that, or it has promoted the other.
 ///
 /// Our own switch makes its target serve, or leaves its culprit a part while it moves in steps: both belong to that
-/// rollback. So does a culprit that somebody, or we, put back.
+/// rollback. A culprit that comes back after that was over is a deploy: an apply of infrastructure code has done it, perhaps.
 #[must_use]
 pub fn subject<'a>(
     service: &Service,
@@ -31,16 +41,46 @@ pub fn subject<'a>(
     let Some(newest) = revisions.iter().max_by_key(|revision| revision.created_at) else {
         return Subject::Nothing("the service has no revision".into());
     };
-    let name = &newest.name;
-    if !service.split().contains_key(name) {
-        return Subject::Nothing(format!("its newest revision {name} takes no traffic"));
-    }
+    let split = service.split();
+    let serving = revisions.iter().filter(|revision| split.contains_key(&revision.name));
+    let idle = || Subject::Nothing(format!("its newest revision {} takes no traffic", newest.name));
+    let Some(found) = serving.max_by_key(|revision| revision.created_at) else { return idle() };
     // What cannot be read is told of by the gate that reads it.
-    let rollbacks = record.as_ref().map_or(&[][..], |record| &record.rollbacks);
-    match rollbacks.iter().find(|rollback| rollback.culprit == *name) {
-        Some(rollback) => Subject::Nothing(format!("{name} has been rolled back before ({})", rollback.id)),
-        None => Subject::Revision(newest),
+    let last = record.as_ref().ok().and_then(|record| record.rollbacks.first());
+    match last.filter(|last| belongs(service, last, &found.name)) {
+        Some(_) if found != newest => idle(),
+        Some(last) => {
+            Subject::Nothing(format!("{} serves by a rollback, or in spite of it ({})", found.name, last.id))
+        }
+        None if found == newest || returns(record, &found.name) > 0 => Subject::Revision(found),
+        None => Subject::IfNew(found),
     }
+}
+
+/// Whether a revision serves by the last rollback, or because people have just overruled it: whatever they put back is theirs.
+fn belongs(service: &Service, last: &Rollback, revision: &str) -> bool {
+    let written = last.is_wanted(service) || last.is_untouched(service);
+    let overruled = last.awaits_verdict() || matches!(last.phase, Phase::Overruled | Phase::Undone);
+    match revision {
+        _ if revision == last.culprit => written || overruled,
+        _ => written && revision == last.target,
+    }
+}
+
+/// Whether a revision has only just begun to be what users are sent to, so that a change of the service has promoted it.
+#[must_use]
+pub fn is_new(evidence: &Evidence, revision: &str, now: DateTime<Utc>) -> bool {
+    match evidence {
+        Evidence::Read(readings) => !released::by(readings, revision, now - LATE),
+        Evidence::Unreadable { .. } => false,
+    }
+}
+
+/// How often a revision has been rolled back, as far as the record knows: when it serves all the same, it has returned.
+#[must_use]
+pub fn returns(record: &Result<Record, String>, revision: &str) -> usize {
+    let rollbacks = record.as_ref().map_or(&[][..], |record| &record.rollbacks);
+    rollbacks.iter().filter(|rollback| rollback.culprit == revision).count()
 }
 
 /// Whether people are to hear of a decision that a watch came to: a reason is told once, whatever process judges next.
@@ -68,10 +108,13 @@ pub fn over(decision: &Decision) -> Option<&'static str> {
     }
 }
 
-/// The incident under which a watched deploy is judged: the same for every look.
+/// The incident under which a watched deploy is judged: the same for every look, and another one each time that it returns.
 #[must_use]
-pub fn incident(revision: &str) -> String {
-    format!("watch-{revision}")
+pub fn incident(revision: &str, returns: usize) -> String {
+    match returns {
+        0 => format!("watch-{revision}"),
+        returns => format!("watch-{revision}-back-{returns}"),
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::clients::google::CallError;
 use crate::clients::tasks::Tasks;
 use crate::domain::alert::{Alert, Signal};
 use crate::domain::decision::{Decision, Gate, Outcome, Reason};
+use crate::domain::evidence::Axis;
 use crate::domain::service::ServiceName;
 use crate::domain::watch::{self, Subject};
 use crate::record_json;
@@ -35,6 +36,9 @@ pub(super) struct Look {
     revision: String,
     /// Its percent of the traffic when the watch began: a canary that is given more is watched anew.
     percent: u8,
+    /// How often it has been rolled back before.
+    #[serde(default)]
+    returns: usize,
     look: u32,
     /// The reasons that people have been told of.
     #[serde(default)]
@@ -52,12 +56,14 @@ impl Look {
     /// The name of its task. It says of what people know: a body is anybody's word, and a name that waits in the queue is
     /// ours.
     fn task(&self, name: &ServiceName) -> String {
-        named(name, &[&self.revision, &self.percent.to_string(), &self.told.join("-")], self.look)
+        let incident = watch::incident(&self.revision, self.returns);
+        let revision = incident.strip_prefix("watch-").unwrap_or(&incident);
+        named(name, &[revision, &self.percent.to_string(), &self.told.join("-")], self.look)
     }
 }
 
 impl Runback {
-    /// A service has changed: watches its newest revision if that takes traffic now, or soon.
+    /// A service has changed: watches what has begun to take traffic by that, now or soon.
     pub(super) async fn changed(
         &self,
         name: &ServiceName,
@@ -115,7 +121,22 @@ impl Runback {
             tracing::warn!("a deploy of {name} is not watched: RUNBACK_TASKS_QUEUE is unset");
             return nothing("without RUNBACK_TASKS_QUEUE there are no later looks".into());
         };
-        match watch::subject(&document.service, &record, &revisions) {
+        let subject = match watch::subject(&document.service, &record, &revisions) {
+            Subject::IfNew(revision) => {
+                let evidence = self.evidence(name, Axis::Errors, &rules, received).await;
+                let evidence = evidence.map_err(|late| CallError::Unavailable(late.to_string()))?;
+                match watch::is_new(&evidence, &revision.name, received.time()) {
+                    true => Subject::Revision(revision),
+                    false => Subject::Nothing(format!(
+                        "its newest revision takes no traffic, and {} did before",
+                        revision.name
+                    )),
+                }
+            }
+            subject => subject,
+        };
+        match subject {
+            Subject::IfNew(_) => unreachable!("it has been looked at"),
             Subject::Nothing(why) => nothing(why),
             Subject::Unsettled if settles >= MOST_SETTLES => {
                 nothing("the change has not been rolled out for ten minutes".into())
@@ -133,13 +154,15 @@ impl Runback {
             }
             Subject::Revision(revision) => {
                 let percent = document.service.split().get(&revision.name).copied().unwrap_or_default();
-                let look = Look { revision: revision.name.clone(), percent, look: 1, told: Vec::new() };
+                let returns = watch::returns(&record, &revision.name);
+                let look =
+                    Look { revision: revision.name.clone(), percent, returns, look: 1, told: Vec::new() };
                 if let Some(why) = refused(self.plan_look(tasks, name, look, received).await)? {
                     return nothing(why);
                 }
                 let why =
                     format!("{} takes traffic and is judged every minute, {LOOKS} times", revision.name);
-                let incident = watch::incident(&revision.name);
+                let incident = watch::incident(&revision.name, returns);
                 Ok(Decision { incident, ..noted(name, Reason::Watching, why) })
             }
         }
@@ -196,7 +219,7 @@ impl Runback {
         look: &Look,
         received: Received,
     ) -> Result<String, String> {
-        let alert = deploy_of(name, &look.revision);
+        let alert = deploy_of(name, look);
         let known = look.told.is_empty() || self.is_planned(&look.task(name), received).await;
         let mut told = if known { look.told.clone() } else { Vec::new() };
         let before = told.clone();
@@ -238,8 +261,9 @@ fn refused(created: Result<(), CallError>) -> Result<Option<String>, CallError> 
 }
 
 /// What stands for the alert that there is not.
-fn deploy_of(name: &ServiceName, revision: &str) -> Alert {
-    Alert { signal: Signal::Deploy, ..known_of(name, &watch::incident(revision), Some(revision)) }
+fn deploy_of(name: &ServiceName, look: &Look) -> Alert {
+    let incident = watch::incident(&look.revision, look.returns);
+    Alert { signal: Signal::Deploy, ..known_of(name, &incident, Some(&look.revision)) }
 }
 
 /// Something about a change that is only logged.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::alert::Alert;
 use crate::command::run;
 use crate::harness::{guarding, split};
-use crate::simulator::{Clock, Revision, Service, Simulator, hours, minutes, target};
+use crate::simulator::{Clock, Revision, Service, Simulator, days, hours, minutes, target};
 use crate::situation::{BAD, FULL_NAME, GOOD, SERVICE, assert_contains, deployed, k_back, proven};
 
 const FIX: &str = "k-back-00043-fix";
@@ -26,7 +26,7 @@ fn pinned(latest: Revision) -> Service {
     let record = json!({
         "v": 1,
         "rollbacks": [{"id": "rb-1", "incident": "0.a", "at": at, "culprit": BAD, "step": 100, "phase": "recovered",
-                       "from": [{"revision": BAD, "percent": 100}], "target": GOOD, "reason": "confirmed"}],
+                       "latest": 100, "from": [{"revision": BAD, "percent": 100}], "target": GOOD, "reason": "confirmed"}],
         "quarantine": [{"revision": BAD, "digest": DIGEST, "at": at}],
     });
     let mut service = Service::named(SERVICE)
@@ -95,6 +95,44 @@ async fn after_a_rollback_a_release_waits_for_the_fix() {
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     assert_eq!(released(&simulator).await.0, 0);
     assert_eq!(simulator.traffic(SERVICE), split([(FIX, 100)]));
+    assert_nothing_is_lost(&simulator);
+}
+
+/// Releases are promoted by name here, and pull requests have previews: LATEST is whatever was pushed last.
+#[tokio::test]
+async fn a_service_that_never_followed_latest_is_not_handed_to_its_newest_preview() {
+    let (simulator, runback) = guarding([k_back(0.4).traffic(&[(BAD, 100)])]).await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    runback.finish().await;
+    simulator.advance(hours(1));
+    let preview = "k-back-00043-pr17";
+    simulator.change(SERVICE, |service| {
+        service.deploy(Revision::named(preview));
+        service.add_target(&json!({"revisionName": preview, "tag": "pr-17"}));
+    });
+    let (status, said) = released(&simulator).await;
+    assert_eq!(status, 3, "{said}");
+    assert_contains(&said, &[preview, "did not follow LATEST before", "by name"]);
+    assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
+    assert_nothing_is_lost(&simulator);
+}
+
+/// People overruled a rollback, were right, and now want deploys to be served again.
+#[tokio::test]
+async fn a_revision_that_has_served_well_for_days_since_its_rollback_can_be_released() {
+    let (simulator, runback) = guarding([k_back(0.4).traffic(&[("LATEST", 100)])]).await;
+    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "confirmed");
+    runback.finish().await;
+    simulator.advance(hours(1));
+    simulator.change(SERVICE, |service| {
+        service.set_errors(BAD, 0.0);
+        service.move_traffic(&[(BAD, 100)]);
+    });
+    simulator.advance(minutes(20));
+    assert_eq!(released(&simulator).await.0, 3, "twenty minutes prove nothing");
+    simulator.advance(days(2));
+    assert_eq!(released(&simulator).await.0, 0);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 100)]));
     assert_nothing_is_lost(&simulator);
 }
 

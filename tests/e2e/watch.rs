@@ -10,9 +10,10 @@ use crate::deploys::{
     a_minute, assert_left_alone, called, deploy, healthy, until_rolled_back, waiting, watched,
 };
 use crate::harness::{Launch, assert_nothing_is_touched, guarding, split};
-use crate::simulator::{Revision, Service, Simulator, hours, minutes};
+use crate::simulator::{Revision, Service, Simulator, hours, minutes, target};
 use crate::situation::{
-    BAD, FULL_NAME, GOOD, SERVICE, assert_contains, assert_rolled_back, delivered, k_back, moves, one_story,
+    BAD, FULL_NAME, GOOD, SERVICE, assert_contains, assert_rolled_back, delivered, k_back, later, moves,
+    one_story,
 };
 
 #[tokio::test]
@@ -45,11 +46,10 @@ async fn the_alert_of_the_same_outage_finds_the_deploy_rolled_back() {
 
 #[tokio::test]
 async fn a_watch_ends_once_an_alert_has_rolled_its_deploy_back() {
-    let (simulator, runback) = watched(0.0).await;
-    a_minute(&simulator, &runback).await;
-    simulator.change(SERVICE, |service| service.set_errors(BAD, 0.9));
-    simulator.advance(minutes(9));
-    runback.deliver(&Alert::on(&simulator, SERVICE)).await.is(200, "rollback", "critical");
+    let (simulator, runback) = watched(0.9).await;
+    simulator.advance(minutes(2));
+    let alert = Alert::on(&simulator, SERVICE).begun(minutes(1));
+    runback.deliver(&alert).await.is(200, "rollback", "critical");
     runback.deliver_due_tasks().await;
     assert!(waiting(&simulator).iter().all(|id| id.contains("-check-")), "{:?}", waiting(&simulator));
     assert_rolled_back(&simulator);
@@ -150,6 +150,44 @@ async fn a_culprit_that_people_put_back_is_not_watched() {
     simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
     runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "nothing_to_watch");
     assert_eq!(moves(&simulator), 1);
+    runback.finish().await;
+}
+
+/// Two hours later an apply of infrastructure code sends the traffic to LATEST again, which still is that revision.
+#[tokio::test]
+async fn a_rolled_back_revision_that_returns_is_watched_like_a_deploy() {
+    let (simulator, runback) = watched(0.4).await;
+    until_rolled_back(&simulator, &runback).await;
+    later(&simulator, &runback, minutes(6)).await;
+    assert_eq!(simulator.record(SERVICE).unwrap()["rollbacks"][0]["phase"], "recovered");
+    simulator.advance(hours(2));
+    simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
+    let said = runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await;
+    said.is(200, "ignore", "watching");
+    for _ in 0..6 {
+        a_minute(&simulator, &runback).await;
+    }
+    assert_eq!((simulator.traffic(SERVICE), moves(&simulator)), (split([(GOOD, 100)]), 2));
+    let rollback = simulator.record(SERVICE).unwrap()["rollbacks"][0].clone();
+    assert_eq!(rollback["incident"], "watch-k-back-00042-abc-back-1");
+    runback.finish().await;
+}
+
+/// A pull request gets its preview, and two minutes later a release is promoted by its name.
+#[tokio::test]
+async fn a_promotion_beside_a_newer_preview_is_watched() {
+    let preview = "k-back-00043-pr17";
+    let mut service = healthy();
+    service.revisions.insert(0, Revision::named(BAD).age(hours(3)).errors(0.9));
+    service.revisions.insert(0, Revision::named(preview).age(minutes(2)));
+    let tag = json!({"revisionName": preview, "tag": "pr-17"});
+    let (simulator, runback) = guarding([service.traffic_targets(vec![target(GOOD, 100), tag])]).await;
+    let pushed = runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await;
+    pushed.is(200, "ignore", "nothing_to_watch");
+    simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
+    runback.send(&audit_event(&simulator, SERVICE, Api::V1)).await.is(200, "ignore", "watching");
+    until_rolled_back(&simulator, &runback).await;
+    assert_eq!((simulator.traffic(SERVICE), moves(&simulator)), (split([(GOOD, 100)]), 1));
     runback.finish().await;
 }
 

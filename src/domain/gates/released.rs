@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::by_tag;
 use crate::domain::decide::Case;
-use crate::domain::evidence::{self, Evidence, Sample, Totals};
+use crate::domain::evidence::{self, Evidence, Readings, Sample, Totals};
 use crate::domain::record::age;
 use crate::domain::text;
 
@@ -66,6 +66,13 @@ pub(in crate::domain) fn redeemed(case: &Case<'_>, revision: &str, since: DateTi
     let errors =
         || readings.errors.is_none() || well(&after(readings.errors_of(revision)), case.rules.rollback);
     time >= REDEEMS && well(&own, limit) && errors()
+}
+
+/// Whether users had been sent to a revision by a moment.
+pub(in crate::domain) fn by(readings: &Readings, revision: &str, moment: DateTime<Utc>) -> bool {
+    let own: Vec<Sample> =
+        readings.of(revision).iter().filter(|sample| sample.end <= moment).copied().collect();
+    !runs(&own, &readings.totals(), REAL).is_empty()
 }
 
 /// The times in which users were sent to a revision. Where a tag leads to it, it must have taken the others' place.

@@ -128,6 +128,20 @@ fn what_waits_is_the_newest_ready_revision_that_came_after_the_culprit() {
     assert_eq!(waiting(&serves, &record(), &with(&passed_over)), None);
 }
 
+/// Where deploys were promoted by name before the rollback, a tag leads to a preview; where LATEST was followed, to the fix.
+#[test]
+fn a_preview_of_a_service_that_never_followed_latest_waits_for_nothing() {
+    let mut service = serving(&[("s-1", 100)]);
+    let (to, tag) = (Destination::Revision("s-3".into()), Some("pr-17".into()));
+    service.status_traffic.push(TrafficTarget { to, percent: 0, tag });
+    let revisions = [revision("s-1", 10), revision("s-2", 20), revision("s-3", 40)];
+    for (latest, expected) in [(0, None), (100, Some("s-3"))] {
+        let record = Record { rollbacks: vec![Rollback { latest, ..rollback() }], ..record() };
+        let found = waiting(&service, &record, &revisions).map(|waiting| waiting.revision.name.clone());
+        assert_eq!(found.as_deref(), expected, "{latest} % by LATEST");
+    }
+}
+
 #[test]
 fn a_revision_is_news_once_and_the_next_one_is_news_again() {
     let revisions = [revision("s-3", 40), revision("s-1", 10), revision("s-2", 20)];

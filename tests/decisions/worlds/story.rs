@@ -363,7 +363,7 @@ impl Story<'_> {
         }
         let mut alert = self.alert(Some(revision), self.now);
         (alert.signal, alert.started_at) = (Signal::Deploy, None);
-        alert.incident = watch::incident(&name);
+        alert.incident = watch::incident(&name, 0);
         // A watch judges errors, whatever the alert policy is about.
         let measured = std::mem::replace(&mut self.world.alerts.signal, Signal::Deploy);
         let decision = self.judge(&alert, Round::First);
