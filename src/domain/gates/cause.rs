@@ -35,6 +35,13 @@ const FAILING_BEGAN: usize = 60;
 pub(in crate::domain) fn deployed_recently(case: &Case<'_>, culprit: &Revision) -> Passage<DateTime<Utc>> {
     let name = &culprit.name;
     let first = first_traffic(case, name);
+    // Nobody knows since when. That it serves in spite of its quarantine says that it has been put back.
+    let quarantined = case.record.quarantine.iter().find(|entry| entry.revision == *name);
+    if let (None, Some(entry)) = (readings(case), quarantined) {
+        let since = text::clock(entry.at);
+        let detail = format!("{name} was rolled back at {since} and serves again: its return is a deploy");
+        return Ok((culprit.created_at, detail));
+    }
     let (began, verb) = first.map_or((culprit.created_at, "was created"), |at| (at, "began to take traffic"));
     let incident = case.incident_began();
     let limit = text::duration(case.rules.deploy_window);
