@@ -187,10 +187,6 @@ pub struct GoogleArgs {
     /// Key file of a service account; on Cloud Run the metadata server is asked instead.
     #[arg(long, env = CREDENTIALS, value_name = "FILE")]
     credentials: Option<String>,
-
-    /// An access token, before anything else: gcloud's variable for it, for people and pipelines; serve does not use it.
-    #[arg(long, env = ACCESS_TOKEN, hide = true, hide_env_values = true)]
-    access_token: Option<Secret>,
 }
 
 /// What `runback watch` is told.

@@ -87,7 +87,7 @@ pub(super) async fn hold(arguments: HoldArgs) -> Result<(), Stopped> {
         return Err(bad("--for must be above zero and at most 90 days; without it the hold has no end"));
     }
     let subject = shared.subject.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(shared.google.clone()).await?;
+    let person = Person::sign_in(shared.google.clone(), &shared.subject).await?;
     let now = Received::now().at;
     let hold = Hold {
         until: time.and_then(|time| TimeDelta::from_std(time).ok()).map(|time| now + time),
@@ -126,7 +126,7 @@ pub(super) async fn hold(arguments: HoldArgs) -> Result<(), Stopped> {
 pub(super) async fn resume(arguments: ResumeArgs) -> Result<(), Stopped> {
     let ResumeArgs { service, shared } = arguments;
     let subject = shared.subject.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(shared.google.clone()).await?;
+    let person = Person::sign_in(shared.google.clone(), &shared.subject).await?;
     let before = change(&person, &subject, None, shared.dry_run).await?;
     let held = before.service.hold.is_some();
     if shared.json {

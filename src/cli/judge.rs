@@ -85,7 +85,7 @@ async fn live(arguments: JudgeArgs) -> Result<(), Stopped> {
         }
     };
     let alert = Snapshot::of_message(&message, now).map_err(bad)?;
-    let config = arguments.google.check().map_err(bad)?;
+    let config = arguments.google.check_with(arguments.place.access_token()).map_err(bad)?;
     let metadata = Metadata::of_this_machine().map_err(failed)?;
     let google = google(&config, &network()?, &metadata)?;
     let cloud_run = CloudRun::new(google.clone(), &config.run_url);

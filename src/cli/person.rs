@@ -12,7 +12,7 @@ use crate::clients::metadata::Metadata;
 use crate::clients::monitoring::Monitoring;
 use crate::clients::probe::Prober;
 use crate::clients::registry::Registry;
-use crate::config::{GoogleArgs, GoogleConfig, Subject};
+use crate::config::{GoogleArgs, GoogleConfig, Subject, SubjectArgs};
 use crate::domain::by_hand::Situation;
 use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::record::Record;
@@ -53,8 +53,8 @@ pub(super) struct Seen {
 
 impl Person {
     /// Signs in. Whoever cannot hears of it before anything else.
-    pub(super) async fn sign_in(arguments: GoogleArgs) -> Result<Self, Stopped> {
-        let config = arguments.check().map_err(bad)?;
+    pub(super) async fn sign_in(arguments: GoogleArgs, place: &SubjectArgs) -> Result<Self, Stopped> {
+        let config = arguments.check_with(place.access_token()).map_err(bad)?;
         let transport = network()?;
         let metadata = Metadata::of_this_machine().map_err(failed)?;
         let google = google(&config, &transport, &metadata)?;

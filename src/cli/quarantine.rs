@@ -63,7 +63,7 @@ pub(super) async fn quarantine(arguments: QuarantineArgs) -> Result<(), Stopped>
         arguments.consent.can_be_had()?;
     }
     let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google.clone()).await?;
+    let person = Person::sign_in(arguments.google.clone(), &arguments.subject).await?;
     if let Some(revision) = &arguments.lift {
         return lift(&arguments, &subject, &person, revision).await;
     }

@@ -51,10 +51,10 @@ pub(super) struct ReleaseArgs {
 
 /// Releases a service.
 pub(super) async fn release(arguments: ReleaseArgs) -> Result<(), Stopped> {
-    let ReleaseArgs { positional, service, consent, json, subject, google } = arguments;
+    let ReleaseArgs { positional, service, consent, json, subject: place, google } = arguments;
     consent.can_be_had()?;
-    let subject = subject.subject(&positional.or(service).unwrap_or_default()).map_err(bad)?;
-    let person = Person::sign_in(google).await?;
+    let subject = place.subject(&positional.or(service).unwrap_or_default()).map_err(bad)?;
+    let person = Person::sign_in(google, &place).await?;
     let drive = Drive { person: &person, subject: &subject, consent, json };
     let done = match drive.run(async |seen| prepare(seen, &subject, &person).await).await? {
         Driven::Over => return Ok(()),

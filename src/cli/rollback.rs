@@ -90,7 +90,7 @@ impl Forced {
 pub(super) async fn rollback(arguments: RollbackArgs) -> Result<(), Stopped> {
     arguments.consent.can_be_had()?;
     let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google.clone()).await?;
+    let person = Person::sign_in(arguments.google.clone(), &arguments.subject).await?;
     let by = person.account().await;
     let target = arguments.target.clone();
     let mut order =

@@ -55,7 +55,7 @@ pub(super) struct StatusArgs {
 /// Prints where the service stands.
 pub(super) async fn status(arguments: StatusArgs) -> Result<(), Stopped> {
     let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google).await?;
+    let person = Person::sign_in(arguments.google, &arguments.subject).await?;
     let paint = Paint::of_output();
     loop {
         let seen = person.look(&subject).await?;

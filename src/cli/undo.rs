@@ -37,10 +37,10 @@ pub(super) struct UndoArgs {
 
 /// Takes the last rollback back.
 pub(super) async fn undo(arguments: UndoArgs) -> Result<(), Stopped> {
-    let UndoArgs { service, consent, json, subject, google } = arguments;
+    let UndoArgs { service, consent, json, subject: place, google } = arguments;
     consent.can_be_had()?;
-    let subject = subject.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(google).await?;
+    let subject = place.subject(&service).map_err(bad)?;
+    let person = Person::sign_in(google, &place).await?;
     let drive = Drive { person: &person, subject: &subject, consent, json };
     match drive.run(async |seen| prepare(seen, &subject)).await? {
         Driven::Over => Ok(()),

@@ -115,7 +115,7 @@ impl ServeArgs {
     pub fn check(self) -> Result<Config, ConfigError> {
         Ok(Config {
             port: port(&self.port)?,
-            google: GoogleArgs { access_token: None, ..self.google }.check()?,
+            google: self.google.check()?,
             callers: self.callers.check(self.tasks.service_account.clone())?,
             tasks: self.tasks.check()?,
             slack: self.slack.check()?,
@@ -157,7 +157,15 @@ impl GoogleArgs {
     /// # Errors
     /// When a URL is malformed or the key file is not one that a token can be had with.
     pub fn check(self) -> Result<GoogleConfig, ConfigError> {
-        let token = given_secret(self.access_token);
+        self.check_with(None)
+    }
+
+    /// The same, where an access token goes before all that.
+    ///
+    /// # Errors
+    /// When a URL is malformed, or the token or the key file is not one that Google can be called with.
+    pub fn check_with(self, token: Option<Secret>) -> Result<GoogleConfig, ConfigError> {
+        let token = given_secret(token);
         if token.as_ref().is_some_and(|token| !is_header_text(token)) {
             return refuse(format!(
                 "{ACCESS_TOKEN} has a character that no token has (it is not shown here)"

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::value::given;
-use super::{ConfigError, POLICY, POLICY_FILE};
+use super::{ACCESS_TOKEN, ConfigError, POLICY, POLICY_FILE, Secret};
 use crate::domain::policy::{Policy, Rules};
 use crate::domain::service::ServiceName;
 use crate::policy_document;
@@ -38,6 +38,9 @@ pub struct SubjectArgs {
 
     #[arg(long, env = "CLOUDSDK_RUN_REGION", hide = true)]
     gcloud_region: Option<String>,
+
+    #[arg(long, env = ACCESS_TOKEN, hide = true, hide_env_values = true)]
+    access_token: Option<Secret>,
 }
 
 /// A service that a person means.
@@ -54,6 +57,12 @@ pub struct Subject {
 }
 
 impl SubjectArgs {
+    /// gcloud's variable for an access token, which goes before all other credentials.
+    #[must_use]
+    pub fn access_token(&self) -> Option<Secret> {
+        self.access_token.clone()
+    }
+
     /// The policy, if there is one.
     ///
     /// # Errors
@@ -164,6 +173,7 @@ mod tests {
             gcloud_project: None,
             google_project: None,
             gcloud_region: None,
+            access_token: None,
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::command::{Said, run};
 use crate::harness::split;
-use crate::simulator::{Reconcile, Revision, Service, Simulator, days, hours, target};
+use crate::simulator::{Clock, Reconcile, Revision, Service, Simulator, days, hours, target};
 use crate::situation::{BAD, COMMIT, GOOD, NEXT, SERVICE, assert_contains, deployed, k_back, proven};
 
 async fn rollback(simulator: &Simulator, arguments: &[&str]) -> Said {
@@ -64,8 +64,8 @@ async fn by_commit_and_again_there_is_nothing_to_do() {
 
 #[tokio::test]
 async fn each_refusal_names_its_gate_and_touches_nothing() {
-    let quarantined =
-        json!({"v": 1, "rollbacks": [], "quarantine": [{"revision": GOOD, "at": "2026-01-01T00:00:00Z"}]});
+    let lately = Clock::started_now().at(-1800.0).format("%FT%TZ").to_string();
+    let quarantined = json!({"v": 1, "rollbacks": [], "quarantine": [{"revision": GOOD, "at": lately}]});
     let other_schema = Service::named(SERVICE)
         .revision(deployed(0.4).label("runback-schema", "7"))
         .revision(proven().label("runback-schema", "6"));
