@@ -2,11 +2,11 @@
 PORT ?= 8080
 IMAGE ?= runback
 EVENT ?= target/test-event.json
-SEEDS ?= 2000
+SEEDS ?= 1000
 FROM ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test-event test test-infra decisions schedules plot check lint bench image deploy \
+.PHONY: help demo run test-event test test-infra decisions schedules faults plot check lint bench image deploy \
 	plan apply observe send-test destroy clean
 
 help: ## What can be made
@@ -34,6 +34,7 @@ test-event: ## Send the running one (`make run`) an alert, as Eventarc would
 test: export RUST_TEST_THREADS ?= 6
 test: ## The whole test suite
 	cargo test --locked
+	@$(MAKE) --no-print-directory schedules
 
 test-infra: ## The Terraform in infra/, without an account at Google
 	@.ci/test-infra
@@ -41,8 +42,11 @@ test-infra: ## The Terraform in infra/, without an account at Google
 decisions: ## The labelled decision bench: precision, recall, and each answer
 	@cargo test --quiet --locked --test decisions
 
-schedules: ## SEEDS schedules from seed FROM on: faults, deaths, duplicates and lost tasks, in virtual time
-	@cargo test --locked --test schedules -- --from $(FROM) --seeds $(SEEDS)
+schedules: ## Every crash point, every fault, and SEEDS seeds from FROM on, in virtual time
+	cargo test --locked --profile schedules --test schedules -- --crashes --faults --from $(FROM) --seeds $(SEEDS)
+
+faults: ## The fault table: how long anybody waits, whatever Google or Slack answer
+	@cargo test --quiet --locked --profile schedules --test schedules -- --table
 
 plot: ## Draw docs/verdicts.svg anew, from what the code decides
 	@cargo test --quiet --locked --test decisions -- --plot

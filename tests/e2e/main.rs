@@ -22,8 +22,6 @@ mod restore;
 
 mod interleavings;
 
-mod endings;
-
 mod once;
 
 mod crashes;

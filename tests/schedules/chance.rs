@@ -131,10 +131,13 @@ impl Chance {
         let mut letters = Vec::new();
         let first = Incident { kind, ..self.incident("0.first") };
         if self.percent(10) {
-            // A storm: everything that Monitoring has goes off at once.
+            // A storm: everything that Monitoring has goes off within seconds.
             let at = self.moment(minutes(1));
-            let storm = (0..12).map(|number| Incident { id: format!("0.storm{number}"), ..first.clone() });
-            letters.extend(storm.map(|each| Letter::new(at, What::Incident(each))));
+            for number in 0..12 {
+                let each = Incident { id: format!("0.storm{number}"), ..first.clone() };
+                let at = at + self.within(Duration::from_secs(5));
+                letters.push(Letter::new(at, What::Incident(each)));
+            }
         }
         let at = self.moment(minutes(2));
         letters.push(self.letter(at, What::Incident(first.clone())));
@@ -224,7 +227,7 @@ impl Chance {
             true => Trouble::Slow(self.0.u64(100..4_000)),
             false => self.one(Trouble::ANSWERS),
         };
-        Spell { calls: self.one(CALLS), trouble, from, until, odds }
+        Spell { calls: self.one(CALLS).into(), trouble, from, until, odds }
     }
 
     fn noise(&mut self) -> Noise {

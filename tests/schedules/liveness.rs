@@ -41,7 +41,9 @@ fn letters(stage: &Stage) -> Vec<String> {
 
 fn tasks(stage: &Stage) -> Vec<String> {
     let world = stage.simulator.world();
-    let waiting = world.tasks.pending.iter().filter(|task| !task.id().contains("-pin-"));
+    // What comes once a day waits for tomorrow.
+    let end = stage.plan.end.as_secs_f64();
+    let waiting = world.tasks.pending.iter().filter(|task| task.due < end);
     let mut found: Vec<String> = waiting.map(|task| format!("the task {} still waits", task.id())).collect();
     let created = world.journal.iter().filter(|call| call.name == "tasks.create" && call.intact).count();
     found.extend((created > MOST_TASKS).then(|| format!("{created} tasks were created")));

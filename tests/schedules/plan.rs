@@ -1,6 +1,7 @@
 //! What happens in one schedule, as far as it is decided before it runs: the service and its policy, what is sent, what
 //! others do, and what goes wrong. Moments are counted from the beginning of the world.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -131,6 +132,8 @@ pub enum Deed {
     Deploying(bool),
     Errors(&'static str, f64),
     NotReady(&'static str),
+    /// So many requests a minute from now on.
+    Requests(f64),
     Delete,
     LoseRecord,
     Reconcile(Late),
@@ -159,7 +162,7 @@ pub struct Queue {
 #[derive(Clone, Debug)]
 pub struct Spell {
     /// As in the simulator's traps: `run.put`, `monitoring.*`, `*`.
-    pub calls: &'static str,
+    pub calls: Cow<'static, str>,
     pub trouble: Trouble,
     pub from: Duration,
     pub until: Duration,
@@ -189,6 +192,8 @@ pub enum Trouble {
     Html,
     /// The answer is `{}`.
     Empty,
+    /// The answer is longer than anything that is read.
+    Endless,
     /// It takes so many milliseconds.
     Slow(u64),
     /// The process dies before it is carried out.
@@ -245,7 +250,7 @@ impl Plan {
             spells: Vec::new(),
             noise: Noise { faults: 0, kills: 0, delay: (20, 20) },
             calm: minutes(40),
-            end: hours(5),
+            end: minutes(40) + hours(2),
         }
     }
 }

@@ -22,6 +22,9 @@ const LATEST_JUDGEMENT: f64 = 2.5;
 /// Nobody waits longer for one answer.
 const ONE_TRY: f64 = 1.95;
 
+/// A 404 that lasts so long is an answer.
+const LASTING: f64 = 290.0;
+
 /// An alert is trusted in the dark only so long after its publication.
 const FRESH: f64 = 600.0;
 
@@ -40,6 +43,7 @@ pub fn broken(stage: &Stage) -> Vec<String> {
         broken.extend(seen.moved_without_grounds(place, write));
     }
     broken.extend(seen.limits());
+    broken.extend(seen.given_up_early());
     broken
 }
 
@@ -161,8 +165,13 @@ impl<'a> Seen<'a> {
         if evidence.complete {
             return None;
         }
+        let before = self.before(place, head);
+        if head.phase != "restoring" && before.is_some_and(|before| before.caller == write.caller) {
+            // The rest at once, in the request that had the grounds for the first part.
+            return None;
+        }
         let interval = self.plan.step_interval().as_secs_f64();
-        let since = self.before(place, head).map_or(0.0, |before| write.at - before.at);
+        let since = before.map_or(0.0, |before| write.at - before.at);
         if head.phase == "restoring" {
             return Some("put back without evidence".to_owned());
         }
@@ -238,6 +247,20 @@ impl<'a> Seen<'a> {
         let text =
             || format!("{}: {bad} of {} requests of {} were bad", head.reason, counts.requests, head.culprit);
         innocent.then(text)
+    }
+
+    /// People hear that a service is gone only when Cloud Run has not found it for minutes.
+    fn given_up_early(&self) -> Option<String> {
+        let told = |call: &&Call| call.name.starts_with("slack.") && call.body.contains("unresolved_service");
+        let told = self.calls.iter().find(told)?;
+        let long_ago = told.at - LASTING;
+        let missed = self
+            .calls
+            .iter()
+            .any(|call| call.name.starts_with("run.") && call.status == Some(404) && call.at <= long_ago);
+        let request = self.requests.get(told.caller?.request)?;
+        let old = request.letter.is_some_and(|(_, published)| published <= long_ago);
+        (!missed && !old).then(|| "people heard at the first 404 that the service is gone".to_owned())
     }
 
     /// Cooldown and budget.

@@ -72,6 +72,7 @@ impl Transport for World {
     /// A call goes on when its caller no longer waits for it.
     fn exchange(&self, request: transport::Request) -> Exchange<'_> {
         let caller = CALLER.try_with(|caller| *caller).ok();
+        let limit = request.answer_limit;
         let (request, simulator, news) = (read(request, caller), self.simulator.clone(), self.news.clone());
         Box::pin(async move {
             let (sender, receiver) = oneshot::channel();
@@ -81,7 +82,13 @@ impl Transport for World {
                 sender.send(reply)
             });
             let reply = receiver.await.ok().flatten();
-            reply.map(written).ok_or_else(|| NoAnswer::Lost("connection reset".to_owned()))
+            let mut reply = reply.ok_or_else(|| NoAnswer::Lost("connection reset".to_owned()))?;
+            match limit {
+                0 => reply.body.clear(),
+                _ if reply.body.len() > limit => return Err(NoAnswer::TooLong(limit)),
+                _ => {}
+            }
+            Ok(written(reply))
         })
     }
 }

@@ -83,8 +83,7 @@ impl Stage {
         let slot = if slots == 1 { 0 } else { self.draw(0..slots as u64) as usize };
         let (process, desk) = self.crew.lock().unwrap().at(slot);
         let Knock { delivery, what, letter } = knock;
-        let request = self.trace.requests().len();
-        let caller = Caller { process, request };
+        let caller = Caller { process, request: self.trace.count() };
         let number = self.trace.asked(Request {
             caller,
             what,
@@ -187,6 +186,7 @@ impl Stage {
             Deed::Deploying(deploying) => running.set_deploying(*deploying),
             Deed::Errors(revision, share) => running.set_errors(revision, *share),
             Deed::NotReady(revision) => running.set_ready(revision, false),
+            Deed::Requests(per_minute) => running.service.rpm = *per_minute,
             Deed::Reconcile(late) => running.service.reconcile = (*late).into(),
             Deed::CatchUp => running.catch_up(),
             Deed::LoseRecord => running.annotate(STATE, ""),

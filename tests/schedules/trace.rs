@@ -84,6 +84,11 @@ impl Trace {
         self.note(text);
     }
 
+    /// How many requests there have been.
+    pub fn count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }

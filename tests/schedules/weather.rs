@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use runback::clients::transport::ANSWER_LIMIT;
 
 use super::crew::Crew;
 use super::plan::{Noise, Spell, Trouble};
@@ -82,6 +83,9 @@ impl Skies {
             Trouble::HangsAfter => vec![(true, Effect::Cut(FOR_EVER))],
             Trouble::Truncated => vec![(true, Effect::Garble(truncated))],
             Trouble::Html => vec![(true, Effect::Garble(|_| Reply::text(200, "<html>Sign in</html>")))],
+            Trouble::Endless => {
+                vec![(true, Effect::Garble(|_| Reply::text(200, &"x".repeat(ANSWER_LIMIT + 1))))]
+            }
             Trouble::Empty => vec![(true, Effect::Garble(|_| Reply::json(&serde_json::json!({}))))],
             Trouble::Slow(millis) => vec![(false, Effect::Delay(Duration::from_millis(millis)))],
             Trouble::DiesBefore => vec![(false, dies), (false, Effect::Cut(Duration::ZERO))],

@@ -23,7 +23,9 @@ pub struct Query {
 
 impl Query {
     pub fn read(request: &Request, clock: &Clock) -> Result<Self, Reply> {
-        let given = |name: &str| request.first(name).unwrap_or_default();
+        let parameters = request.parameters();
+        let all = |name: &str| parameters.get(name).map(Vec::as_slice).unwrap_or_default();
+        let given = |name: &str| all(name).first().cloned().unwrap_or_default();
         let mut tests = parse_filter(&given("filter"))?;
         let metric = tests.remove("metric.type").unwrap_or_default();
         if metric != COUNT && metric != LATENCIES {
@@ -43,7 +45,7 @@ impl Query {
             "REDUCE_SUM" => true,
             other => return Err(refusal(400, format!("{other} is not simulated."))),
         };
-        let grouped = request.all("aggregation.groupByFields");
+        let grouped = all("aggregation.groupByFields");
         let group_by = grouped.iter().map(|field| label(field)).collect::<Result<_, _>>()?;
         let period = given("aggregation.alignmentPeriod");
         let seconds = period.strip_suffix('s').and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);

@@ -1,5 +1,7 @@
 //! What every fake has in common: requests, replies, and errors as Google's JSON APIs write them.
 
+use std::collections::BTreeMap;
+
 use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -31,15 +33,18 @@ impl Request {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// Every value of a query parameter.
-    pub fn all(&self, name: &str) -> Vec<String> {
+    /// The query's parameters, each with all its values.
+    pub fn parameters(&self) -> BTreeMap<String, Vec<String>> {
         let url = Url::parse(&format!("http://simulator{}", self.target)).unwrap();
-        let pairs = url.query_pairs().filter(|(key, _)| key == name);
-        pairs.map(|(_, value)| value.into_owned()).collect()
+        let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, value) in url.query_pairs() {
+            parameters.entry(name.into_owned()).or_default().push(value.into_owned());
+        }
+        parameters
     }
 
     pub fn first(&self, name: &str) -> Option<String> {
-        self.all(name).into_iter().next()
+        self.parameters().remove(name)?.into_iter().next()
     }
 
     pub fn number(&self, name: &str) -> Option<usize> {
