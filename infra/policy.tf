@@ -5,7 +5,7 @@ locals {
   policy_keys = [
     "mode", "warning", "rollback", "critical", "slow", "slow_share", "window", "deploy_window", "history", "min_requests",
     "cooldown", "max_rollbacks_per_day", "strategy", "steps", "step_interval", "trial_share", "health_path", "not_helped", "schema",
-    "alert_projects",
+    "alert_projects", "repository", "language", "mention",
   ]
 
   defaults = merge({ mode = var.mode }, var.defaults)
@@ -44,6 +44,7 @@ locals {
     strategy   = ["immediate", "gradual"]
     not_helped = ["hold", "restore"]
     schema     = ["block", "allow"]
+    language   = ["en", "ja"]
   }
   allowed_shares = ["warning", "rollback", "critical", "slow_share"]
   allowed_whole = {
@@ -112,6 +113,14 @@ locals {
         [
           for projects in layer.alert_projects == null ? [] : [layer.alert_projects] : "in ${place}, `alert_projects` must be a list of project ids, such as [\"my-monitoring\"], not ${jsonencode(projects)}."
           if !alltrue([for project in projects : can(regex("^([a-z0-9-]+([.][a-z0-9-]+)*:)?[a-z][a-z0-9-]{0,62}$", project))])
+        ],
+        [
+          for address in layer.repository == null ? [] : [layer.repository] : "in ${place}, `repository` must be the https address of a repository, such as \"https://github.com/acme/k-back\", not ${jsonencode(address)}."
+          if !can(regex("^https://[A-Za-z0-9._~:-]*/[A-Za-z0-9._~/:-]*[A-Za-z0-9._~:-]/*$", address)) || length(address) > 200
+        ],
+        [
+          for mention in layer.mention == null ? [] : [layer.mention] : "in ${place}, `mention` must be a group or a member as Slack writes it, \"<!subteam^S123>\" or \"<@U123>\", not ${jsonencode(mention)}."
+          if !can(regex("^<(!subteam\\^|@)[A-Z0-9]{1,30}>$", mention))
         ],
         [
           for path in layer.health_path == null ? [] : [layer.health_path] : "in ${place}, `health_path` must be a path that begins with one \"/\", has no spaces and reaches the container, such as \"/health\" (Google's front end answers \"/eventlog\", \"/_ah/...\" and paths that end in \"z\" itself), not ${jsonencode(path)}."

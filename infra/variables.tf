@@ -80,6 +80,9 @@ variable "services" {
     not_helped            = optional(string)
     schema                = optional(string)
     alert_projects        = optional(list(string))
+    repository            = optional(string)
+    language              = optional(string)
+    mention               = optional(string)
 
     alerts = optional(object({
       # Share of 5xx answers that opens an incident; default: `rollback`. `warning` opens one of its own. 0: neither.
@@ -206,6 +209,9 @@ variable "defaults" {
     not_helped            = optional(string)
     schema                = optional(string)
     alert_projects        = optional(list(string))
+    repository            = optional(string)
+    language              = optional(string)
+    mention               = optional(string)
   })
   default  = {}
   nullable = false

@@ -218,7 +218,7 @@ impl Runback {
     async fn answer(&self, case: &Case<'_>) -> Ending {
         let Case { alert, received, .. } = *case;
         let name = match decide(&self.facts(case, None, None, None, &[])) {
-            Answer::Decided(decision) => return self.conclude(case, *decision, None).await,
+            Answer::Decided(decision) => return self.conclude(case, *decision).await,
             Answer::ReadService(name) => name,
             Answer::ReadHistory | Answer::Probe(_) => unreachable!("the service comes first"),
         };
@@ -240,7 +240,7 @@ impl Runback {
                 let (reason, why) =
                     (Reason::UnresolvedService, format!("Cloud Run does not know it: {message}"));
                 let decision = Decision::stopped(&alert.incident, &name, reason, "guarded", why);
-                self.conclude(case, decision, None).await
+                self.conclude(case, decision).await
             }
             Err(error) => Ending::Later(error.to_string()),
         }

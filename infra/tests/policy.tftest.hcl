@@ -59,6 +59,9 @@ run "every_key_arrives_as_it_was_written" {
       not_helped            = "restore"
       schema                = "allow"
       alert_projects        = ["my-monitoring"]
+      repository            = "https://github.com/acme/all"
+      language              = "ja"
+      mention               = "<!subteam^S123>"
     }
     services = [{
       service               = "k-back"
@@ -83,6 +86,9 @@ run "every_key_arrives_as_it_was_written" {
       not_helped            = "hold"
       schema                = "block"
       alert_projects        = []
+      repository            = "https://github.com/acme/k-back"
+      language              = "en"
+      mention               = "<@U123>"
     }]
   }
 

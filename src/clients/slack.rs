@@ -108,7 +108,7 @@ impl Slack {
     ///
     /// A try whose answer was lost is repeated: a message twice is better than none. A bot answers in the `thread`
     /// of an earlier message, if one is given, and leaves out the details of a new one, which are for its thread; a
-    /// webhook has none, and posts everything at once.
+    /// webhook has none and leaves them to the log.
     ///
     /// # Errors
     /// See [`SlackError`].
@@ -176,7 +176,8 @@ impl Slack {
         });
         let (url, token) = match &self.door {
             Door::Webhook { url } => {
-                body["blocks"] = json!(message.complete());
+                // What a bot puts into the thread is in the log.
+                body["blocks"] = json!(message.blocks);
                 (url.clone(), None)
             }
             Door::Bot { url, token, channel } => {

@@ -6,7 +6,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::alert::{Alert, IncidentState, PolicyWish};
-use super::decision::{Decision, Gate, Outcome, Plan, Reason};
+use super::decision::{Advice, Decision, Gate, Outcome, Plan, Reason};
 use super::evidence::{self, Evidence, Sample, Samples, Totals};
 pub use super::gates::failing::{
     axis as axis_of, judge_on as judge_against, judge_requests, threshold as limit_of,
@@ -158,6 +158,7 @@ fn walk(facts: &Facts<'_>, trail: &mut Trail) -> Result<Walked, Halt> {
     let found = culprit::find(&case).and_then(|found| doors::still_wanted(facts, &case, found));
     let culprit = trail.gate("culprit", found)?;
     trail.minutes = case.window_of(&culprit.name).unwrap_or_default();
+    trail.advice = Some(target::advice(&case, culprit));
     let reason = trail.gate("failing", failing::judge(&case, culprit))?;
     let began = trail.gate("deployed_recently", cause::deployed_recently(&case, culprit))?;
     let doubt = trail.gate("caused_by_it", cause::caused_by_it(&case, culprit, began))?;
@@ -311,6 +312,7 @@ pub(super) struct Trail {
     gates: Vec<Gate>,
     plan: Option<Plan>,
     minutes: Vec<Sample>,
+    advice: Option<Advice>,
 }
 
 impl Trail {
@@ -332,8 +334,9 @@ impl Trail {
 
     fn decided(self, alert: &Alert, outcome: Outcome, reason: Reason) -> Answer {
         let incident = alert.incident.clone();
-        let Self { service, gates, plan, minutes } = self;
-        Answer::Decided(Box::new(Decision { outcome, reason, service, incident, gates, plan, minutes }))
+        let Self { service, gates, plan, minutes, advice } = self;
+        let decision = Decision { outcome, reason, service, incident, gates, plan, minutes, advice };
+        Answer::Decided(Box::new(decision))
     }
 }
 

@@ -24,6 +24,21 @@ pub struct Decision {
     pub plan: Option<Plan>,
     /// The culprit's requests over the window, oldest first, for the sparkline; empty when there are none.
     pub minutes: Vec<Sample>,
+    /// Who is blamed and where to go back to, for people, also where an earlier gate stopped.
+    pub advice: Option<Advice>,
+}
+
+/// What helps a person who wants to go back by hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Advice {
+    /// The revision that is blamed.
+    pub culprit: Revision,
+    /// The best revision to go back to, where there is one.
+    pub target: Option<Revision>,
+    /// What the target served in the policy's history: requests, and the share of bad ones.
+    pub past: Option<(u64, f64)>,
+    /// The permission that Runback lacks to read Monitoring.
+    pub lacks: Option<String>,
 }
 
 /// What a decision asks for.
@@ -202,7 +217,8 @@ impl Decision {
     pub fn not_an_incident(why: &str) -> Self {
         let gates = vec![Gate { name: "open", passed: false, detail: why.to_owned() }];
         let (outcome, reason, minutes) = (Outcome::Ignore, Reason::NotAnIncident, Vec::new());
-        Self { outcome, reason, service: None, incident: String::new(), gates, plan: None, minutes }
+        let incident = String::new();
+        Self { outcome, reason, service: None, incident, gates, plan: None, minutes, advice: None }
     }
 
     /// What ends outside the gates and concerns people.
@@ -216,7 +232,7 @@ impl Decision {
     ) -> Self {
         let gates = vec![Gate { name: gate, passed: false, detail: why }];
         let (outcome, service, incident) = (Outcome::Notify, Some(name.clone()), incident.to_owned());
-        Self { outcome, reason, service, incident, gates, plan: None, minutes: Vec::new() }
+        Self { outcome, reason, service, incident, gates, plan: None, minutes: Vec::new(), advice: None }
     }
 
     /// A rollback that only the record still tells of.
@@ -226,7 +242,8 @@ impl Decision {
         let (service, incident) = (Some(name.clone()), rollback.incident.clone());
         let outcome = Outcome::Resume(Box::new(rollback.clone()));
         let (gates, minutes) = (Vec::new(), Vec::new());
-        Self { outcome, reason, service, incident, gates, plan: None, minutes }.recalling(&rollback)
+        Self { outcome, reason, service, incident, gates, plan: None, minutes, advice: None }
+            .recalling(&rollback)
     }
 
     /// With the figures that the record still has of a rollback.

@@ -55,6 +55,21 @@ pub struct Rules {
     pub schema: SchemaRule,
     /// Projects, beside the service's own, whose alert policies may have it rolled back.
     pub alert_projects: Vec<String>,
+    /// Where the service's code is: messages link the difference between two commits.
+    pub repository: Option<String>,
+    /// The language of messages. Reason codes and commands stay as they are.
+    pub language: Language,
+    /// Whom Slack calls when a person is needed now.
+    pub mention: Option<String>,
+}
+
+/// `language`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Japanese.
+    Japanese,
 }
 
 /// `mode`.
@@ -128,6 +143,9 @@ impl Default for Rules {
             not_helped: NotHelped::Hold,
             schema: SchemaRule::Block,
             alert_projects: Vec::new(),
+            repository: None,
+            language: Language::English,
+            mention: None,
         }
     }
 }

@@ -1,18 +1,30 @@
 //! What people are told on the way: a further step, and that nobody will look later.
 
-use super::afterwards::draft;
-use super::next::{PIN, Step, after_switch, describe, grant, release};
-use super::words::{name, prose, short};
-use super::{Ahead, Message, SENTENCE, health, sentence};
+use chrono::{DateTime, Utc};
+
+use super::commands::offer;
+use super::denied::{grant, missing, needs_you};
+use super::form::{Form, Mark};
+use super::reader::Reader;
+use super::story::{health, plain_links, sentence};
+use super::texts::{Say, Values};
+use super::words::{moment, prose};
+use super::{Ahead, Message, percents};
+use crate::domain::afterwards::FIRST_LOOK;
 use crate::domain::decision::Reason;
+use crate::domain::policy::Policy;
 use crate::domain::probe::Probed;
 use crate::domain::record::Rollback;
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
 
+/// Room for a queue's answer.
+const ANSWER: usize = 300;
+
 /// Renders a further step of a gradual rollback: the last one, or one of which there is something to say.
 #[must_use]
 pub fn step(
+    policy: &Policy,
     service: &ServiceName,
     rollback: &Rollback,
     late: bool,
@@ -20,78 +32,91 @@ pub fn step(
     probed: Option<&Probed>,
 ) -> Message {
     let Rollback { culprit, target, why, step, .. } = rollback;
-    let (from, to) = (short(culprit, &service.service), short(target, &service.service));
-    let why = why.as_deref().map_or(String::new(), |why| format!(" {}.", sentence(why)));
-    let late = if late { " You hear of it late: it took long, or Runback was interrupted." } else { "" };
-    let (done, part) = match *step {
-        steps::ALL => ("rolled back, last step".to_owned(), "all".to_owned()),
-        step => (format!("rollback goes on, {step} % moved"), format!("{step} %")),
+    let reader = &Reader::of(policy, Some(service));
+    let values = reader
+        .values()
+        .with("culprit", reader.short(culprit))
+        .with("target", reader.short(target))
+        .with("percent", percents(*step))
+        .with("time", moment(rollback.last_write()));
+    let (mark, title) = match *step {
+        steps::ALL => (Mark::RolledBack, Say::RolledBack),
+        _ => (Mark::UnderWay, Say::StepMoved),
     };
-    let story = format!(
-        "Cloud Run's status shows {part} of `{}`'s traffic at `{}`.{why}{late}{}",
-        name(culprit),
-        name(target),
-        health(probed)
-    );
     let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
-    let steps = after_switch(Some(service), culprit, target, reason, ahead);
-    let header = format!("{} {done}: {from} → {to}", name(&service.service));
-    let message = draft(header, story, &steps, reason.code(), &rollback.incident);
-    Message { urgent: false, ..message }
+    let header = reader.header(mark, reader.word(title), &values);
+    let mut form = Form::new(mark, header, reason.code(), &rollback.incident);
+    form.story = vec![reader.say(Say::MovedLate, &values)];
+    form.story.extend(why.as_deref().map(|why| format!("{}.", sentence(why))));
+    form.story.extend(late.then(|| reader.word(Say::Late).to_owned()));
+    form.story.extend(health(reader, probed));
+    form.now = now(reader, culprit, target, rollback.last_write(), ahead);
+    form.later = Some(reader.say(Say::LaterPinned, &values));
+    form.links = plain_links(reader, Some(culprit));
+    form.finish(reader)
+}
+
+/// What people have to do after a write, and what Runback does next.
+pub(super) fn now(
+    reader: &Reader<'_>,
+    culprit: &str,
+    target: &str,
+    at: DateTime<Utc>,
+    ahead: Ahead,
+) -> String {
+    let values =
+        Values::default().with("culprit", reader.short(culprit)).with("target", reader.short(target));
+    match ahead {
+        Ahead::Check => reader.say(Say::NowCheck, &values.with("time", moment(at + FIRST_LOOK))),
+        Ahead::Trial { wait } => reader.say(Say::NowTrial, &values.with("time", moment(at + wait))),
+        Ahead::Step { percent, wait } => {
+            let values = values.with("time", moment(at + wait)).with("percent", percents(percent));
+            reader.say(Say::NowStep, &values)
+        }
+        Ahead::Nothing | Ahead::Look { .. } => reader.word(Say::NowAlone).to_owned(),
+    }
 }
 
 /// Renders that nobody will look at a rollback later: its queue refuses the task.
 #[must_use]
-pub fn no_look_ahead(service: &ServiceName, rollback: &Rollback, why: &str) -> Message {
-    let story = format!(
-        "The rollback to `{}` stands. *Runback does not look whether it helped:* its task queue refuses the task ({}).",
-        name(&rollback.target),
-        prose(why, SENTENCE)
-    );
-    let steps = [
-        Step::say(format!(
-            "Check yourself that the errors stop now that `{}` serves.",
-            name(&rollback.target)
-        )),
-        Step::say(
-            "Check the queue (RUNBACK_TASKS_QUEUE) and Runback's roles `roles/cloudtasks.enqueuer` and `roles/cloudtasks.viewer` on it.",
-        ),
-    ];
-    let header = format!("{}: no look at the rollback later", name(&service.service));
-    draft(header, story, &steps, &rollback.reason, &rollback.incident)
+pub fn no_look_ahead(policy: &Policy, service: &ServiceName, rollback: &Rollback, why: &str) -> Message {
+    let reader = &Reader::of(policy, Some(service));
+    let values =
+        reader.values().with("target", reader.short(&rollback.target)).with("detail", prose(why, ANSWER));
+    let header = reader.header(Mark::NeedsYou, reader.word(Say::NoCheckAhead), &values);
+    let mut form = Form::new(Mark::NeedsYou, header, &rollback.reason, &rollback.incident);
+    form.story = vec![reader.say(Say::NoCheckStory, &values)];
+    form.now = reader.word(Say::NowQueue).to_owned();
+    form.links = plain_links(reader, Some(&rollback.culprit));
+    form.finish(reader)
 }
 
 /// Renders that Google refuses Runback in the middle of a rollback. `account` is Runback's own, where it is known.
 #[must_use]
-pub fn held_up(service: &ServiceName, permission: &str, account: Option<&str>) -> Message {
-    let story = format!(
-        "Google refuses Runback in the middle of a rollback: permission `{}` is missing. *The traffic stays as it is \
-         meanwhile.*",
-        name(permission)
-    );
-    let steps = [
-        grant(service, Some(permission), account),
-        Step::say(
-            "The task queue calls Runback again for about an hour; then the rollback is left as it is.",
-        ),
-        Step::run("Until then, check that the traffic is where it should be:", describe(service)),
-    ];
-    let header = format!("{}: a rollback is held up", name(&service.service));
-    draft(header, story, &steps, Reason::PermissionDenied.code(), "")
+pub fn held_up(policy: &Policy, service: &ServiceName, permission: &str, account: Option<&str>) -> Message {
+    let reader = &Reader::of(policy, Some(service));
+    let values = reader.values().with("missing", missing(reader, Some(permission)));
+    let mut form = needs_you(reader, Say::HeldUp, "");
+    form.story = vec![reader.say(Say::HeldUpStory, &values)];
+    let queue = permission.starts_with("cloudtasks.");
+    form.now = reader.word(if queue { Say::NowGrantQueue } else { Say::NowGrant }).to_owned();
+    form.later = Some(reader.word(Say::HeldUpPatience).to_owned());
+    form.offer = grant(reader, Some(permission), account);
+    form.aside.extend(offer(reader, Say::Status, "status"));
+    form.finish(reader)
 }
 
 /// Renders that Runback no longer looks after a rollback, because it may not or cannot know of it any more.
 #[must_use]
-pub fn out_of_sight(service: &ServiceName, why: &str, reason: Reason) -> Message {
-    let story = format!(
-        "Runback was to go on with a rollback, or to see whether it helped, but {}. *It leaves the service as it is:* no \
-         further step comes, and no verdict.",
-        sentence(why)
-    );
-    let steps = [
-        Step::run("Check that the traffic is where it should be:", describe(service)),
-        Step::run(format!("Where it is still pinned: {PIN}:"), release(service)),
-    ];
-    let header = format!("{}: a rollback is no longer looked after", name(&service.service));
-    draft(header, story, &steps, reason.code(), "")
+pub fn out_of_sight(policy: &Policy, service: &ServiceName, why: &str, reason: Reason) -> Message {
+    let reader = &Reader::of(policy, Some(service));
+    let values = reader.values().with("detail", sentence(why));
+    let header = reader.header(Mark::NeedsYou, reader.word(Say::OutOfSight), &values);
+    let mut form = Form::new(Mark::NeedsYou, header, reason.code(), "");
+    form.story = vec![reader.say(Say::OutOfSightStory, &values)];
+    form.now = reader.word(Say::NowLook).to_owned();
+    form.later = Some(reader.say(Say::LaterPinned, &values));
+    form.offer = offer(reader, Say::Status, "status");
+    form.links = plain_links(reader, None);
+    form.finish(reader)
 }

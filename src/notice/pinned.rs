@@ -1,57 +1,49 @@
 //! What people are told of a deploy that waits behind a pin.
 
-use super::next::{Step, release};
-use super::words::{name, short, update_traffic};
-use super::{Draft, Message, listed, sections};
+use super::Message;
+use super::form::{Form, Mark, Offer};
+use super::reader::Reader;
+use super::story::plain_links;
+use super::texts::Say;
+use super::words::{day, name, update_traffic};
 use crate::domain::pins::Waiting;
+use crate::domain::policy::Policy;
 use crate::domain::service::ServiceName;
-use crate::domain::text;
 
 /// The reason code.
 pub const PINNED: &str = "pinned";
 
 /// Says that a revision is deployed and gets no traffic, why, and how to change that.
 #[must_use]
-pub fn pinned(service: &ServiceName, waiting: &Waiting<'_>) -> Message {
+pub fn pinned(policy: &Policy, service: &ServiceName, waiting: &Waiting<'_>) -> Message {
     let Waiting { rollback, revision, ban } = waiting;
-    let (waits, target, culprit) = (name(&revision.name), name(&rollback.target), name(&rollback.culprit));
-    let since = text::clock(rollback.at);
-    let story = format!(
-        "`{waits}` is ready and gets 0 % of the traffic. Runback rolled `{culprit}` back at {since} and pinned the \
-         service to `{target}`: nothing that is deployed later is served until somebody releases it."
-    );
-    let latest = || update_traffic(service, "--to-latest");
-    let steps = match ban {
-        Some(_) => vec![Step::say(format!(
-            "*`{waits}` has the image that was rolled back*, so `runback release` refuses it. Deploy a repaired one."
-        ))],
-        None => vec![
-            Step::run(
-                "Give it a tag and try its own URL:",
-                update_traffic(service, &format!("--update-tags fix={waits}")),
-            ),
-            Step::run("If it is good, release the service:", release(service)),
-            Step::run(
-                "The same with gcloud, which does not check that the newest revision is a good one:",
-                latest(),
-            ),
-        ],
-    };
-    let body = vec![story.clone(), listed(&steps, str::to_owned)];
-    let shown = std::iter::once(story).chain(sections(&steps)).collect();
-    let header = format!(
-        "{}: {} is deployed and gets no traffic",
-        name(&service.service),
-        short(&revision.name, &service.service)
-    );
-    Draft { header, body, shown, small: Vec::new(), kept: Vec::new() }.finish(PINNED, &rollback.incident)
+    let reader = &Reader::of(policy, Some(service));
+    let values = reader
+        .values()
+        .with("revision", reader.short(&revision.name))
+        .with("culprit", reader.short(&rollback.culprit))
+        .with("target", reader.short(&rollback.target))
+        .with("time", day(rollback.at));
+    let header = reader.header(Mark::Pinned, reader.word(Say::Pinned), &values);
+    let mut form = Form::new(Mark::Pinned, header, PINNED, &rollback.incident);
+    form.story = vec![reader.say(Say::PinnedSince, &values)];
+    form.links = plain_links(reader, Some(&revision.name));
+    if ban.is_some() {
+        form.story.push(reader.word(Say::PinnedBanned).to_owned());
+        form.now = reader.word(Say::NowPinnedBanned).to_owned();
+    } else {
+        form.now = reader.say(Say::NowPinned, &values);
+        let command = update_traffic(service, &format!("--update-tags fix={}", name(&revision.name)));
+        form.offer = Some(Offer { say: reader.word(Say::TryByTag).to_owned(), command });
+    }
+    form.finish(reader)
 }
-
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::domain::policy::Rules;
     use crate::domain::record::Quarantined;
     use crate::domain::service::Revision;
     use crate::record_json;
@@ -74,17 +66,21 @@ mod tests {
         };
         let service: ServiceName = "projects/demo/locations/asia-northeast1/services/k-back".parse().unwrap();
         let good = Waiting { rollback: &record.rollbacks[0], revision: &revision, ban: None };
-        let text = pinned(&service, &good).text;
-        for part in
-            ["k-back: 00043-fix is deployed and gets no traffic", "2026-11-21T18:04:00Z", "runback release"]
-        {
+        let policy = Policy { services: [(service.clone(), Rules::default())].into() };
+        let text = pinned(&policy, &service, &good).text;
+        for part in [
+            "📌 k-back: 00043-fix gets no traffic",
+            "2026-11-21 18:04 UTC",
+            "runback release k-back",
+            "--update-tags fix=k-back-00043-fix",
+            "reason: pinned · incident 0.a",
+        ] {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
-        assert!(text.contains("--to-latest") && text.contains("reason: pinned · incident 0.a"), "{text}");
         let ban =
             Quarantined { revision: "k-back-00042-abc".into(), digest: None, commit: None, at: created_at };
-        let text = pinned(&service, &Waiting { ban: Some(&ban), ..good }).text;
+        let text = pinned(&policy, &service, &Waiting { ban: Some(&ban), ..good }).text;
         assert!(text.contains("has the image that was rolled back"), "{text}");
-        assert!(!text.contains("--to-latest"), "{text}");
+        assert!(!text.contains("--update-tags"), "{text}");
     }
 }

@@ -3,14 +3,13 @@
 use crate::domain::decision::{Decision, Outcome};
 use crate::domain::record::Share;
 
-use super::words::{cut, name, prose};
+use super::reader::Reader;
+use super::texts::Say;
+use super::words::{cut, name};
 use crate::domain::steps;
 
 /// More revisions than this are not listed one by one.
 const MOST_REVISIONS: usize = 6;
-
-/// Room for what tags mean for the move.
-const REMARK: usize = 300;
 
 /// Room for all of them.
 const DESCRIPTION: usize = 700;
@@ -19,9 +18,10 @@ const DESCRIPTION: usize = 700;
 pub(super) struct Shift<'a> {
     pub(super) culprit: &'a str,
     pub(super) target: &'a str,
-    commits: [Option<&'a str>; 2],
-    unproven: bool,
-    stays: Option<&'a str>,
+    /// The culprit's and the target's.
+    pub(super) commits: [Option<&'a str>; 2],
+    pub(super) unproven: bool,
+    pub(super) tags_stay: bool,
     from: &'a [Share],
     /// The split after.
     pub(super) to: Vec<Share>,
@@ -32,16 +32,17 @@ pub(super) struct Shift<'a> {
 impl<'a> Shift<'a> {
     pub(super) fn of(decision: &'a Decision) -> Option<Self> {
         if let Some(plan) = &decision.plan {
+            let moves = decision.outcome == Outcome::Rollback;
             return Some(Self {
                 culprit: &plan.culprit.name,
                 target: &plan.target.name,
                 commits: [plan.culprit.commit.as_deref(), plan.target.commit.as_deref()],
                 unproven: !plan.proven,
-                stays: plan.stays.as_deref(),
+                tags_stay: plan.stays.is_some(),
                 from: &plan.from,
                 // A plan that was not carried out is for people to follow: as a whole.
-                to: if decision.outcome == Outcome::Rollback { plan.to.clone() } else { plan.end() },
-                step: if decision.outcome == Outcome::Rollback { plan.step } else { steps::ALL },
+                to: if moves { plan.to.clone() } else { plan.end() },
+                step: if moves { plan.step } else { steps::ALL },
             });
         }
         let Outcome::Resume(rollback) = &decision.outcome else {
@@ -52,7 +53,7 @@ impl<'a> Shift<'a> {
             target: &rollback.target,
             commits: [None, None],
             unproven: false,
-            stays: None,
+            tags_stay: false,
             from: &rollback.from,
             to: rollback.to(),
             step: rollback.step,
@@ -60,7 +61,7 @@ impl<'a> Shift<'a> {
     }
 
     /// From and to, culprit and target first.
-    pub(super) fn describe(&self, moved: bool) -> String {
+    pub(super) fn describe(&self, reader: &Reader<'_>) -> String {
         let mut revisions = vec![self.culprit, self.target];
         for share in self.from.iter().chain(&self.to) {
             if !revisions.contains(&share.revision.as_str()) {
@@ -68,33 +69,26 @@ impl<'a> Shift<'a> {
             }
         }
         let commits = self.commits.iter().copied().chain(std::iter::repeat(None));
-        let mut lines = vec![if moved { "*Traffic*" } else { "*The plan*" }.to_owned()];
+        let mut lines = vec![format!("*{}*", reader.word(Say::Traffic))];
         for (revision, commit) in revisions.iter().zip(commits).take(MOST_REVISIONS) {
-            let commit = commit.map(|commit| name(&commit.chars().take(7).collect::<String>()));
-            let commit = commit.map_or(String::new(), |commit| format!(" (commit `{commit}`)"));
+            let commit = commit.map_or(String::new(), |commit| format!(" (`{}`)", abbreviated(commit)));
             let before = percent_of(revision, self.from);
-            let change = format!("{before} % → {} %", percent_of(revision, &self.to));
-            lines.push(format!("`{}`{commit}: {change}", name(revision)));
+            lines.push(format!(
+                "`{}`{commit}: {before}% → {}%",
+                name(revision),
+                percent_of(revision, &self.to)
+            ));
         }
         if revisions.len() > MOST_REVISIONS {
-            lines.push(format!("and {} more", revisions.len() - MOST_REVISIONS));
-        }
-        if self.step < steps::ALL {
-            lines.push(format!("{} % of the first one's share has moved to the second.", self.step));
-        }
-        if let Some(stays) = self.stays {
-            lines.insert(lines.len().min(3), format!("*Tags:* {}.", prose(stays, REMARK)));
-        }
-        // Next to the two that it is about: what follows may be long, and cut.
-        if self.unproven {
-            let target = name(self.target);
-            let doubt = format!(
-                "*Unproven target:* no history in Monitoring shows that `{target}` served healthily."
-            );
-            lines.insert(lines.len().min(3), doubt);
+            lines.push(format!("+ {}", revisions.len() - MOST_REVISIONS));
         }
         cut(&lines.join("\n"), DESCRIPTION)
     }
+}
+
+/// A commit as people write it.
+pub(super) fn abbreviated(commit: &str) -> String {
+    name(&commit.chars().take(7).collect::<String>())
 }
 
 fn percent_of(revision: &str, split: &[Share]) -> u32 {

@@ -91,6 +91,32 @@ pub(super) fn cut(raw: &str, max: usize) -> String {
     raw.chars().take_while(fits).chain(['…']).collect()
 }
 
+/// A moment that Slack shows in the reader's own zone; elsewhere it is in UTC.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    format!("<!date^{}^{{time}}|{}>", at.timestamp(), at.format("%H:%M UTC"))
+}
+
+/// The same where the day may be another one.
+pub(super) fn day(at: DateTime<Utc>) -> String {
+    format!("<!date^{}^{{date_short_pretty}} {{time}}|{}>", at.timestamp(), at.format("%Y-%m-%d %H:%M UTC"))
+}
+
+/// `40%`.
+pub(super) fn percent(share: f64) -> String {
+    text::percent(share).replace(' ', "")
+}
+
+/// Sentences with times as they are logged, `2026-11-22T03:14:00Z`, with times as people read them.
+pub(super) fn dated(sentence: &str) -> String {
+    const STAMP: usize = 20;
+    let stamp = |word: &str| {
+        let (stamp, rest) = word.split_at_checked(STAMP)?;
+        let at = DateTime::parse_from_rfc3339(stamp).ok().filter(|_| stamp.ends_with('Z'))?;
+        Some(day(at.to_utc()) + rest)
+    };
+    sentence.split(' ').map(|word| stamp(word).unwrap_or(word.to_owned())).collect::<Vec<_>>().join(" ")
+}
+
 /// The length as the strictest reader of Slack's limits counts it.
 fn units(raw: &str) -> usize {
     raw.chars().map(char::len_utf16).sum()
@@ -98,7 +124,17 @@ fn units(raw: &str) -> usize {
 
 /// mrkdwn that we wrote, as plain text for notifications and screen readers.
 pub(super) fn plain(mrkdwn: &str) -> String {
-    let bare = mrkdwn.replace("```", "").replace(['`', '*'], "");
+    let mut dated = String::new();
+    let mut rest = mrkdwn;
+    while let Some((before, (token, after))) =
+        rest.split_once("<!date^").and_then(|(before, rest)| Some((before, rest.split_once('>')?)))
+    {
+        dated += before;
+        dated += token.rsplit_once('|').map_or("", |(_, shown)| shown);
+        rest = after;
+    }
+    dated += rest;
+    let bare = dated.replace("```", "").replace(['`', '*'], "");
     bare.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 

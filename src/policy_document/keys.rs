@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::policy::{Mode, NotHelped, Rules, SchemaRule, Strategy};
+use crate::domain::policy::{Language, Mode, NotHelped, Rules, SchemaRule, Strategy};
 use crate::domain::service::ServiceName;
 use crate::domain::steps::ALL;
 
@@ -12,7 +12,7 @@ use super::value::Value;
 pub(super) const NAMES: [&str; 3] = ["project", "region", "service"];
 
 /// The keys that `[defaults]` and `[[service]]` share, as listed in messages.
-pub(super) const RULES: [&str; 20] = [
+pub(super) const RULES: [&str; 23] = [
     "mode",
     "warning",
     "rollback",
@@ -33,6 +33,9 @@ pub(super) const RULES: [&str; 20] = [
     "not_helped",
     "schema",
     "alert_projects",
+    "repository",
+    "language",
+    "mention",
 ];
 
 /// Why a key could not be set.
@@ -110,6 +113,17 @@ pub(super) fn set(rules: &mut Rules, key: &str, value: &Value) -> Result<(), Pro
         "alert_projects" => {
             let allowed = "a list of project ids, such as [\"my-monitoring\"]";
             rules.alert_projects = projects(value).ok_or_else(|| Problem::Must(allowed.to_owned()))?;
+        }
+        "repository" => {
+            let allowed = "the https address of a repository, such as \"https://github.com/acme/k-back\"";
+            rules.repository = Some(repository(value).ok_or_else(|| Problem::Must(allowed.to_owned()))?);
+        }
+        "language" => {
+            rules.language = word(value, [("en", Language::English), ("ja", Language::Japanese)])?;
+        }
+        "mention" => {
+            let allowed = "a group or a member as Slack writes it, \"<!subteam^S123>\" or \"<@U123>\"";
+            rules.mention = Some(mention(value).ok_or_else(|| Problem::Must(allowed.to_owned()))?);
         }
         _ => return Err(Problem::Unknown),
     }
@@ -200,6 +214,25 @@ fn projects(value: &Value) -> Option<Vec<String>> {
         _ => None,
     };
     list.iter().map(project).collect()
+}
+
+/// Without a slash at its end: `/compare/` follows.
+fn repository(value: &Value) -> Option<String> {
+    let Value::Text(text) = value else { return None };
+    let address = text.trim_end_matches('/');
+    let fits = address.strip_prefix("https://").is_some_and(|rest| rest.contains('/'))
+        && address.len() <= 200
+        && address.chars().all(|c| c.is_ascii_alphanumeric() || "-._~/:".contains(c));
+    fits.then(|| address.to_owned())
+}
+
+fn mention(value: &Value) -> Option<String> {
+    let Value::Text(text) = value else { return None };
+    let inner = text.strip_suffix('>')?;
+    let id = inner.strip_prefix("<!subteam^").or(inner.strip_prefix("<@"))?;
+    let fits =
+        (1..=30).contains(&id.len()) && id.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+    fits.then(|| text.clone())
 }
 
 fn path(value: &Value) -> Option<String> {

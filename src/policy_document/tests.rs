@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::policy::{Mode, NotHelped, SchemaRule, Strategy};
+use crate::domain::policy::{Language, Mode, NotHelped, SchemaRule, Strategy};
 
 const NAMED: &str =
     "[[service]]\nproject = \"my-project\"\nregion = \"asia-northeast1\"\nservice = \"k-back\"\n";
@@ -69,6 +69,9 @@ fn every_key_can_be_set() {
             not_helped = "restore"
             schema = "allow"
             alert_projects = ["my-monitoring", "example.com:old"]
+            repository = "https://github.com/acme/k-back/"
+            language = "ja"
+            mention = "<!subteam^S123>"
         "#
     );
     for key in keys::RULES.iter().chain(&keys::NAMES) {
@@ -95,6 +98,9 @@ fn every_key_can_be_set() {
         not_helped: NotHelped::Restore,
         schema: SchemaRule::Allow,
         alert_projects: vec!["my-monitoring".to_owned(), "example.com:old".to_owned()],
+        repository: Some("https://github.com/acme/k-back".to_owned()),
+        language: Language::Japanese,
+        mention: Some("<!subteam^S123>".to_owned()),
     };
     assert_eq!(rules_of(&document), expected);
 }
@@ -116,6 +122,8 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
     let a_history = "a duration from `window` to 42d in whole minutes, such as \"7d\"";
     let a_deploy_window = "a duration from 1m to 42d, such as \"24h\"";
     let a_slow = "a duration above zero and up to 1h, such as \"3s\"";
+    let a_repository = "the https address of a repository, such as \"https://github.com/acme/k-back\"";
+    let a_mention = "a group or a member as Slack writes it, \"<!subteam^S123>\" or \"<@U123>\"";
     let a_cooldown = "a duration above zero and up to 24h, such as \"30m\"";
     let an_interval = "a duration from 1m to 1h, such as \"4m\"";
     let steps =
@@ -184,6 +192,11 @@ fn an_impossible_value_is_refused_with_its_key_its_place_and_what_is_allowed() {
         ("schema", "{ allow = true }", "\"block\" or \"allow\"", "a table"),
         ("alert_projects", "\"my-monitoring\"", projects, "\"my-monitoring\""),
         ("alert_projects", "[\"*\"]", projects, "a list"),
+        ("repository", "\"github.com/acme/k-back\"", a_repository, "\"github.com/acme/k-back\""),
+        ("repository", "\"https://github.com/a|b\"", a_repository, "\"https://github.com/a|b\""),
+        ("language", "\"jp\"", "\"en\" or \"ja\"", "\"jp\""),
+        ("mention", "\"@oncall\"", a_mention, "\"@oncall\""),
+        ("mention", "\"<!channel>\"", a_mention, "\"<!channel>\""),
         ("alert_projects", "[\"my-project\", 7]", projects, "a list"),
     ];
     for (key, value, allowed, shown) in table {

@@ -78,8 +78,7 @@ impl Runback {
                             sleep(Duration::from_millis(200)).await;
                         }
                         Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
-                            let url = look.document.service.url.clone();
-                            return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
+                            return Ok(self.conclude(case, look.decision.refused(why)).await);
                         }
                         Err(error) => return Err(error),
                     }
@@ -103,8 +102,8 @@ impl Runback {
                     if decision.reason != Reason::DeployInProgress {
                         self.untag(case, document).await;
                     }
-                    let (decision, url) = (decision.clone(), document.service.url.clone());
-                    return Ok(self.conclude(case, decision, Some(&url)).await);
+                    let decision = decision.clone();
+                    return Ok(self.conclude(case, decision).await);
                 }
             }
             if Instant::now() + WRITE_LEAST > deadline - TELL {
@@ -124,8 +123,7 @@ impl Runback {
                 }
                 Err(CallError::Rejected(why) | CallError::NotFound(why)) => {
                     self.untag(case, &look.document).await;
-                    let url = look.document.service.url.clone();
-                    return Ok(self.conclude(case, look.decision.refused(why), Some(&url)).await);
+                    return Ok(self.conclude(case, look.decision.refused(why)).await);
                 }
                 Err(error @ (CallError::Denied { .. } | CallError::SignedOut(_))) => return Err(error),
             }

@@ -233,17 +233,10 @@ impl Runback {
             Some(ended) if further => {
                 self.verdict_on(document, rollback, ended, (None, None), case.received.time())
             }
-            None if further => notice::step(&service.name, rollback, *late, ahead, probed),
+            None if further => notice::step(&self.policy, &service.name, rollback, *late, ahead, probed),
             _ => {
-                let url = Some(service.url.as_str());
-                notice::render(&Notice {
-                    decision,
-                    alert: case.alert,
-                    service_url: url,
-                    arrival,
-                    ahead,
-                    probed,
-                })
+                let (alert, at) = (case.alert, rollback.last_write());
+                notice::render(&self.policy, &Notice { decision, alert, at, arrival, ahead, probed })
             }
         };
         let deadline = case.received.deadline();
@@ -270,7 +263,7 @@ impl Runback {
         if rollback.moved.is_some() || !self.memory.first_post(&rollback.id, UNDER_WAY) {
             return;
         }
-        let message = notice::under_way(service, rollback, decision, case.alert);
+        let message = notice::under_way(&self.policy, service, rollback, decision, case.alert);
         // The task that watches on has to be planned in this time as well.
         match self.tell(&message, None, case.received.deadline() - PLAN).await {
             Some(Posted { thread: Some(thread) }) => self.memory.keep_thread(&rollback.id, &thread),
@@ -333,7 +326,7 @@ impl Runback {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::error!(%error, rollback = rollback.id, "the rollback stands, but no later check is planned");
-                    let text = || notice::no_look_ahead(service, rollback, &error.to_string());
+                    let text = || notice::no_look_ahead(&self.policy, service, rollback, &error.to_string());
                     let news = (rollback.id.as_str(), "no check");
                     self.tell_once(news, text, thread.as_deref(), case.received.deadline()).await;
                     planned = Err(error);

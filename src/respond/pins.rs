@@ -116,7 +116,7 @@ impl Runback {
             return Err("a deploy that waits is still being told of".into());
         };
         let (subject, revision) = (&waiting.rollback.id, waiting.revision.name.as_str());
-        let message = notice::pinned(&service.name, &waiting);
+        let message = notice::pinned(&self.policy, &service.name, &waiting);
         if !self.tell_once((subject, revision), || &message, thread, deadline).await {
             return Err("Slack could not be told of a deploy that waits".into());
         }

@@ -58,7 +58,7 @@ impl Runback {
             }
         }
         let account = self.own_account(deadline).await;
-        let message = notice::rights_lost(name, &missing, account.as_deref());
+        let message = notice::rights_lost(&self.policy, name, &missing, account.as_deref());
         if self.tell(&message, None, deadline).await.is_none() {
             return Err(CallError::Unavailable(format!("{found}, and Slack could not be told")));
         }

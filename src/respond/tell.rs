@@ -28,15 +28,10 @@ const DENIED_FOR: TimeDelta = TimeDelta::hours(1);
 
 impl Runback {
     /// Tells people about a decision that touches nothing, once for an incident and reason.
-    pub(super) async fn conclude(
-        &self,
-        case: &Case<'_>,
-        decision: Decision,
-        service_url: Option<&str>,
-    ) -> Ending {
+    pub(super) async fn conclude(&self, case: &Case<'_>, decision: Decision) -> Ending {
         let deadline = case.received.deadline();
         let mut decision = decision;
-        self.plan_later_look(case, &mut decision).await;
+        let ahead = self.plan_later_look(case, &mut decision).await;
         // Nobody looks again: what is still open is people's.
         let left_open = case.looks >= looks::MOST && decision.reason == Reason::Inconclusive;
         // Whoever was warned is told that nothing follows, too.
@@ -52,16 +47,15 @@ impl Runback {
             return Ending::Later(decision.headline());
         }
         if wanted {
-            let (arrival, ahead, probed) = (Arrival::NothingMoved, Ahead::Nothing, None);
-            let alert = case.alert;
-            let notice = Notice { decision: &decision, alert, service_url, arrival, ahead, probed };
+            let (arrival, alert, at) = (Arrival::NothingMoved, case.alert, case.received.time());
+            let notice = Notice { decision: &decision, alert, at, arrival, ahead, probed: None };
             // The console's test has the same incident each time, and whoever presses the button wants to see it.
             if decision.reason == Reason::TestNotification {
-                self.tell(&notice::render(&notice), None, deadline).await;
+                self.tell(&notice::render(&self.policy, &notice), None, deadline).await;
             } else {
                 let subject = subject(&decision);
                 let news = (subject.as_str(), decision.reason.code());
-                self.tell_once(news, || notice::render(&notice), None, deadline).await;
+                self.tell_once(news, || notice::render(&self.policy, &notice), None, deadline).await;
             }
         }
         Ending::Decided(Box::new(decision))
@@ -90,7 +84,8 @@ impl Runback {
     ) -> Ending {
         let account = self.own_account(case.received.deadline()).await;
         let (subject, account) = (name.to_string(), account.as_deref());
-        let text = || notice::permission_denied(name, Some(permission), account, &case.alert.incident);
+        let text =
+            || notice::permission_denied(&self.policy, name, Some(permission), account, &case.alert.incident);
         self.tell_once((&subject, permission), text, None, case.received.deadline()).await;
         let since = case.published_at.or(case.alert.started_at).unwrap_or(case.received.at);
         let why = format!("Cloud Run refuses us, the permission {permission} is missing: {message}");
@@ -103,12 +98,14 @@ impl Runback {
 
     /// An alert that shows no failure yet is judged again while its incident may still be open, and a warning when its
     /// deadline comes; the decision says so.
-    async fn plan_later_look(&self, case: &Case<'_>, decision: &mut Decision) {
+    async fn plan_later_look(&self, case: &Case<'_>, decision: &mut Decision) -> Ahead {
         if decision.outcome == Outcome::Wait || case.round == Round::Deadline {
-            return;
+            return Ahead::Nothing;
         }
-        let Some(again) = looks::again(case.alert.signal, decision.reason, case.looks) else { return };
-        let (Some(tasks), Some(name)) = (&self.tasks, &decision.service) else { return };
+        let Some(again) = looks::again(case.alert.signal, decision.reason, case.looks) else {
+            return Ahead::Nothing;
+        };
+        let (Some(tasks), Some(name)) = (&self.tasks, &decision.service) else { return Ahead::Nothing };
         let kind = match case.looks {
             _ if again.deadline => WARNING.to_owned(),
             0 => "again".to_owned(),
@@ -117,10 +114,14 @@ impl Runback {
         let id = judge_task(&kind, name, &decision.incident);
         let body = Task::judge(name, case.alert, case.looks + 1, again.deadline).body();
         match tasks.create(&id, &body, case.received.time() + again.wait, case.received.deadline()).await {
-            Ok(()) if again.deadline => decision.add("; judged again in 30 min, then rolled back or not"),
-            Ok(()) => decision.add("; judged again in 5 min"),
-            Err(error) => tracing::error!(%error, "a later judgement cannot be planned"),
+            Ok(()) if again.deadline => decision.add("; Runback decides in 30 min"),
+            Ok(()) => decision.add("; Runback looks again in 5 min"),
+            Err(error) => {
+                tracing::error!(%error, "a later judgement cannot be planned");
+                return Ahead::Nothing;
+            }
         }
+        Ahead::Look { wait: again.wait, decides: again.deadline }
     }
 
     /// Tells what about a subject has not been told yet, once per process. False: people have still not been told.
@@ -216,7 +217,8 @@ impl Runback {
             let Ok(record) = record_json::parse(document.record.as_deref()) else { return };
             let Some(now) = record.rollbacks.into_iter().find(|entry| entry.id == rollback) else { return };
             let state = (now.phase.clone(), now.step);
-            let Some(message) = notice::standing(name, &now).filter(|_| shown.as_ref() != Some(&state))
+            let Some(message) =
+                notice::standing(&self.policy, name, &now).filter(|_| shown.as_ref() != Some(&state))
             else {
                 return;
             };

@@ -53,7 +53,7 @@ impl Runback {
     ) -> notice::Message {
         let service = &document.service;
         let latest = |target: &TrafficTarget| target.to == Destination::Latest && target.percent > 0;
-        notice::verdict(&notice::Verdict {
+        let verdict = notice::Verdict {
             service: &service.name,
             rollback,
             ended,
@@ -63,6 +63,7 @@ impl Runback {
             trouble: service.trouble.as_deref(),
             follows_latest: service.spec_traffic.iter().any(latest),
             now,
-        })
+        };
+        notice::verdict(&self.policy, &verdict)
     }
 }

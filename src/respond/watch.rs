@@ -270,7 +270,7 @@ fn deploy_of(name: &ServiceName, look: &Look) -> Alert {
 fn noted(name: &ServiceName, reason: Reason, why: String) -> Decision {
     let gates = vec![Gate { name: "watch", passed: reason == Reason::Watching, detail: why }];
     let (outcome, service, incident) = (Outcome::Ignore, Some(name.clone()), String::new());
-    Decision { outcome, reason, service, incident, gates, plan: None, minutes: Vec::new() }
+    Decision { outcome, reason, service, incident, gates, plan: None, minutes: Vec::new(), advice: None }
 }
 
 /// A task's name: the same for the same look at the same revision of the same service, with the same traffic.

@@ -42,15 +42,12 @@ async fn recovery_changes_the_message_and_disturbs_nobody() {
     assert_eq!(later(&simulator, &runback, minutes(6)).await, [200]);
     let (root, thread) = root_and_thread(&simulator);
     assert_eq!((root.updates, &root.before), (1, &vec![first.text.clone()]));
-    assert_contains(
-        &root.text,
-        &["k-back: recovered: 00042-abc → 00041-xyz", "reason: recovered", "runback release"],
-    );
+    assert_contains(&root.text, &["✅ k-back recovered", "reason: recovered", "runback release"]);
     let [details, verdict] = thread.as_slice() else { panic!("{thread:#?}") };
     // What the message said at first is kept.
-    assert_contains(&first.text, &["240 of 600 requests failed", "100 % → 0 %"]);
-    assert_contains(&details.text, &["240 of 600 requests failed", "100 % → 0 %", "deployed_recently"]);
-    assert_contains(&verdict.text, &["recovered", "requests were bad", "next deploy gets 0 %"]);
+    assert_contains(&first.text, &["240 of 600"]);
+    assert_contains(&details.text, &["240 of 600", "100% → 0%", "deployed_recently"]);
+    assert_contains(&verdict.text, &["recovered", "% bad (", "deploys get no traffic"]);
     assert!(!details.in_channel() && !verdict.in_channel());
     assert_rolled_back(&simulator);
     runback.finish().await;
@@ -63,7 +60,7 @@ async fn the_word_that_it_is_under_way_becomes_the_final_message() {
         let service = Service { reconcile: Reconcile::Never, ..k_back(0.4) };
         let (simulator, mut runback, _) = rolled_back_under(service, json!({})).await;
         let (first, thread) = root_and_thread(&simulator);
-        assert_contains(&first.text, &["⏳ k-back: going back to 00041-xyz", "240 of 600 requests failed"]);
+        assert_contains(&first.text, &["⏳ k-back: going back to 00041-xyz", "240 of 600"]);
         assert!(thread.is_empty() && !first.text.contains("to-latest"), "{thread:#?}");
         if restarts {
             runback.restart().await;
@@ -99,7 +96,7 @@ async fn that_it_did_not_help_is_said_in_the_channel_too() {
     let (root, thread) = root_and_thread(&simulator);
     assert_contains(&root.text, &["the rollback did not help", "reason: not_helped"]);
     assert!(thread.last().unwrap().in_channel(), "{thread:#?}");
-    assert_contains(&thread.last().unwrap().text, &["not_helped", "next deploy gets 0 %"]);
+    assert_contains(&thread.last().unwrap().text, &["not_helped", "deploys get no traffic"]);
     runback.finish().await;
 }
 
@@ -107,7 +104,7 @@ async fn that_it_did_not_help_is_said_in_the_channel_too() {
 async fn a_gradual_rollback_changes_its_message_step_by_step() {
     let service = Service { rpm: 600.0, ..k_back(0.3) };
     let (simulator, mut runback, _) = rolled_back_under(service, json!({"strategy": "gradual"})).await;
-    assert_contains(&root_and_thread(&simulator).0.text, &["10 %"]);
+    assert_contains(&root_and_thread(&simulator).0.text, &["10% moved back to"]);
     let mut titles = Vec::new();
     for _ in 0..3 {
         later(&simulator, &runback, minutes(5)).await;
@@ -116,7 +113,7 @@ async fn a_gradual_rollback_changes_its_message_step_by_step() {
     }
     later(&simulator, &runback, minutes(2)).await;
     let (root, thread) = root_and_thread(&simulator);
-    assert_contains(&titles[0], &["rollback under way, 50 % moved"]);
+    assert_contains(&titles[0], &["50% moved back to"]);
     assert_contains(&titles[1], &["rolled back"]);
     assert_contains(&root.text, &["recovered"]);
     assert!(thread.iter().all(|answer| !answer.in_channel()), "{thread:#?}");
@@ -134,7 +131,7 @@ async fn a_split_that_is_put_back_changes_the_message() {
     }
     assert_eq!(on_record(&simulator)["phase"], "restored");
     let (root, thread) = root_and_thread(&simulator);
-    assert_contains(&root.text, &["did not help and is undone"]);
+    assert_contains(&root.text, &["rollback undone"]);
     assert!(thread.last().unwrap().in_channel());
     runback.finish().await;
 }
@@ -145,7 +142,7 @@ async fn a_rollback_that_somebody_overrules_is_shown_as_that() {
     simulator.change(SERVICE, |service| service.move_traffic(&[(BAD, 100)]));
     later(&simulator, &runback, minutes(6)).await;
     let (root, thread) = root_and_thread(&simulator);
-    assert_contains(&root.text, &["moved by somebody else", "reason: overruled"]);
+    assert_contains(&root.text, &["someone else moved the traffic", "reason: overruled"]);
     assert_eq!(thread.len(), 1, "who moved it knows");
     runback.finish().await;
 }
@@ -167,7 +164,7 @@ async fn an_old_task_never_shows_an_older_phase() {
         assert_eq!(runback.send(&delivered(task)).await.status, 200, "{task:?}");
     }
     let (root, thread) = root_and_thread(&simulator);
-    assert_contains(&root.text, &["k-back: recovered", "reason: recovered"]);
+    assert_contains(&root.text, &["k-back recovered", "reason: recovered"]);
     assert_eq!(thread.len(), recovered.1.len());
     runback.finish().await;
 }
@@ -230,7 +227,7 @@ async fn what_a_thread_refuses_is_told_in_the_channel() {
     assert_eq!(later(&simulator, &runback, minutes(6)).await, [200]);
     let told: Vec<_> = simulator.slack().into_iter().filter(Message::in_channel).collect();
     assert_eq!(told.len(), 2, "{told:#?}");
-    assert_contains(&told[1].text, &["recovered", "next deploy gets 0 %"]);
+    assert_contains(&told[1].text, &["recovered", "deploys get no traffic"]);
     assert_eq!(on_record(&simulator)["phase"], "recovered");
     runback.finish().await;
 }
@@ -294,8 +291,8 @@ async fn a_webhook_posts_few_and_complete_messages() {
     later(&simulator, &runback, minutes(6) + Duration::from_secs(1)).await;
     let messages = simulator.slack();
     assert_eq!(messages.len(), 2, "{messages:#?}");
-    assert_contains(&messages[0].text, &["deployed_recently", "requests failed", "runback release"]);
-    assert_contains(&messages[1].text, &["recovered", "next deploy gets 0 %"]);
+    assert_contains(&messages[0].text, &["checks passed", "requests failed", "runback release"]);
+    assert_contains(&messages[1].text, &["recovered", "deploys get no traffic"]);
     assert!(messages.iter().all(|message| message.updates == 0 && message.in_channel()));
     runback.finish().await;
 }

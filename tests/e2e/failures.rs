@@ -145,7 +145,7 @@ async fn a_service_that_is_gone_is_a_matter_for_people() {
     assert!(simulator.slack().is_empty(), "a 404 may be a moment's");
     simulator.advance(minutes(1));
     runback.deliver(&alert).await.is(200, "notify", "unresolved_service");
-    assert_contains(&one_story(&simulator), &["not known to Cloud Run", "deleted or renamed"]);
+    assert_contains(&one_story(&simulator), &["Cloud Run does not know it", "take it out"]);
     simulator.world().services.extend(deleted);
     assert_untouched(&simulator);
     runback.finish().await;
@@ -235,7 +235,7 @@ async fn a_queue_that_is_down_stops_no_rollback_and_no_story() {
     let messages = simulator.slack();
     assert_eq!(messages.len(), 2, "{messages:#?}");
     assert_contains(&messages[0].text, &["rolled back", BAD, GOOD]);
-    assert_contains(&messages[1].text, &["does not look whether it helped", "RUNBACK_TASKS_QUEUE"]);
+    assert_contains(&messages[1].text, &["nobody will check the rollback", "the queue"]);
     runback.finish().await;
 }
 

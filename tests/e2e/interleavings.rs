@@ -83,7 +83,7 @@ async fn when_neither_the_next_step_nor_the_rest_can_be_had_the_alert_comes_agai
     simulator.advance(minutes(10));
     assert_eq!(runback.deliver(&alert).await.status, 200);
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
-    assert_eq!(messages_with(&simulator, "rollback begun"), 1, "{}", told(&simulator));
+    assert_eq!(messages_with(&simulator, "moved back to"), 1, "{}", told(&simulator));
     runback.finish().await;
 }
 
@@ -117,7 +117,7 @@ async fn a_step_that_cloud_run_refuses_for_good_is_told() {
     simulator.at("run.put").fails(400);
     assert_eq!(later(&simulator, &runback, STEP).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
-    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "10 %", GOOD]);
+    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "10%", GOOD]);
     assert_eq!((&on_record(&simulator)["phase"], simulator.tasks().len()), (&json!("halted"), 0));
     assert_eq!(simulator.slack().len(), 2);
     runback.finish().await;
@@ -132,7 +132,7 @@ async fn a_way_back_that_cloud_run_refuses_for_good_is_told() {
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
     assert_contains(
         &last_message(&simulator),
-        &["write_refused", "told to fail", "fails as well", GOOD, "cannot be undone"],
+        &["write_refused", "told to fail", "fails as well", GOOD, "no way back"],
     );
     assert_eq!((&on_record(&simulator)["phase"], simulator.tasks().len()), (&json!("not_helped"), 0));
     assert_eq!(simulator.slack().len(), 2);
@@ -195,7 +195,7 @@ async fn what_was_rolled_back_for_little_has_not_recovered_while_it_fails_as_muc
 #[tokio::test]
 async fn a_rollback_at_a_warnings_deadline_claims_no_time_from_the_alert_to_the_switch() {
     let (simulator, runback) = rolled_back_for_a_warning(0.001).await;
-    assert_contains(&last_message(&simulator), &["recovered", "after the switch"]);
+    assert_contains(&last_message(&simulator), &["recovered", "from the switch until"]);
     assert!(!last_message(&simulator).contains("from the alert"), "{}", last_message(&simulator));
     runback.finish().await;
 }
@@ -303,7 +303,7 @@ async fn a_service_that_is_no_longer_guarded_in_the_middle_is_told_of() {
     let other = Launch::beside(&simulator).variable("RUNBACK_POLICY", &policy.to_string()).start().await;
     assert_eq!(other.send(&delivered(&task)).await.status, 200);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
-    assert_contains(&last_message(&simulator), &["the policy no longer lists it", "describe"]);
+    assert_contains(&last_message(&simulator), &["the policy no longer lists it", "runback status"]);
     other.finish().await;
     runback.finish().await;
 }
@@ -315,7 +315,7 @@ async fn a_record_that_is_gone_in_the_middle_is_told_of() {
     simulator.change(SERVICE, |service| service.annotate(crate::simulator::STATE, ""));
     assert_eq!(later(&simulator, &runback, STEP).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
-    assert_contains(&last_message(&simulator), &["record", "describe"]);
+    assert_contains(&last_message(&simulator), &["record", "runback status"]);
     assert_eq!(simulator.slack().len(), 2);
     runback.finish().await;
 }
@@ -337,7 +337,7 @@ async fn the_rest_that_cloud_run_refuses_for_good_is_told_as_well() {
     simulator.at("tasks.create").always().fails(403);
     simulator.at("run.put").skip(1).fails(400);
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
-    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "stopped at 10 %"]);
+    assert_contains(&last_message(&simulator), &["write_refused", "told to fail", "stopped at 10%"]);
     assert_eq!(on_record(&simulator)["phase"], "halted");
     runback.finish().await;
 

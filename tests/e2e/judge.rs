@@ -60,7 +60,8 @@ async fn the_text_is_the_one_that_the_answer_carries() {
     let runback = Launch::beside(&simulator).start().await;
     let answer = runback.deliver(&Alert::on(&simulator, SERVICE)).await;
     // Who only asks for a judgement is not called back.
-    let explained = answer.json()["explanation"].as_str().unwrap().replace("; judged again in 5 min", "");
+    let explained =
+        answer.json()["explanation"].as_str().unwrap().replace("; Runback looks again in 5 min", "");
     assert_eq!(said.output.trim_end(), format!("DRY RUN: nothing is touched.\n{explained}"));
     runback.finish().await;
 }

@@ -55,11 +55,8 @@ async fn the_daily_look_tells_once_of_each_deploy_that_waits_and_ends_with_the_r
     a_day(&simulator, &runback).await;
     let told = pinned(&simulator);
     assert_eq!(told.len(), 1);
-    let release = "runback release --service projects/demo-project/locations/asia-northeast1/services/k-back";
-    assert_contains(
-        &told[0],
-        &[FIX, GOOD, BAD, release, "--to-latest", "--update-tags fix=k-back-00043-fix"],
-    );
+    let release = "runback release k-back";
+    assert_contains(&told[0], &[FIX, GOOD, BAD, release, "--update-tags fix=k-back-00043-fix"]);
     for _ in 0..2 {
         runback.restart().await;
         a_day(&simulator, &runback).await;
@@ -113,7 +110,7 @@ async fn the_check_after_the_rollback_tells_of_a_deploy_that_waits() {
     runback.deliver_due_tasks().await;
     assert_eq!(pinned(&simulator).len(), 1);
     assert_contains(&simulator.slack()[1].text, &["recovered"]);
-    assert_contains(&simulator.slack()[1].text, &["next deploy gets 0 %"]);
+    assert_contains(&simulator.slack()[1].text, &["deploys get no traffic"]);
     runback.finish().await;
 }
 

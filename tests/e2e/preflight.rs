@@ -187,10 +187,7 @@ async fn the_service_itself_is_asked_after_the_switch_and_the_first_message_says
     assert!(of_service.len() == 9 && of_service.iter().all(|call| call.target.contains("/-/")));
     let written = simulator.calls("run.put")[0].at;
     assert!(of_tags.iter().all(|call| call.at < written) && of_service.iter().all(|call| call.at > written));
-    assert_contains(
-        &one_story(&simulator),
-        &["Asked by its health path: 0 of 8 probes of the service were bad"],
-    );
+    assert_contains(&one_story(&simulator), &["Health check: 0 of 8 probes of the service were bad"]);
     runback.finish().await;
 
     // It was well when it was probed, and is not with all the traffic on it.
@@ -199,7 +196,7 @@ async fn the_service_itself_is_asked_after_the_switch_and_the_first_message_says
     runback.deliver(&alert).await.is(200, "rollback", "confirmed");
     assert_contains(
         &one_story(&simulator),
-        &["The service still fails:", "8 of 8 probes of the service were bad"],
+        &["The service still fails its health check:", "8 of 8 probes of the service were bad"],
     );
     assert_rolled_back(&simulator);
     runback.finish().await;

@@ -129,7 +129,7 @@ async fn in_observe_mode_the_whole_plan_is_told() {
         assert_eq!(answer.json()["to"], json!([{"revision": GOOD, "percent": 100}]));
         assert_untouched(&simulator);
         let story = one_story(&simulator);
-        assert_contains(&story, &["observe_mode", BAD, GOOD, "requests failed", "--to-revisions"]);
+        assert_contains(&story, &["observe_mode", BAD, GOOD, "requests failed", "runback rollback k-back"]);
         runback.finish().await;
     }
 }

@@ -80,7 +80,7 @@ async fn a_silent_queue_holds_up_no_rollback() {
     assert_rolled_back_in_time(&simulator, &runback, &alert, "confirmed").await;
     let messages = simulator.slack();
     assert_eq!(messages.len(), 2, "{messages:#?}");
-    assert_contains(&messages[1].text, &["does not look whether it helped"]);
+    assert_contains(&messages[1].text, &["nobody will check the rollback"]);
     runback.finish().await;
 }
 

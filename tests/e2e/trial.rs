@@ -36,11 +36,11 @@ async fn the_rest_follows_when_the_target_is_better_on_the_same_minutes() {
     assert_contains(&answer.text, &["on trial", "served well before"]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
     assert_eq!(on_record(&simulator)["trial"], json!(true));
-    assert_contains(&last_message(&simulator), &["on trial, 50 % moved", "In 4 min Runback compares both"]);
+    assert_contains(&last_message(&simulator), &["trial, 50% moved to", "Runback compares both"]);
 
     later(&simulator, &runback, WAIT).await;
     assert_eq!(simulator.traffic(SERVICE), split([(GOOD, 100)]));
-    assert_contains(&last_message(&simulator), &["last step", "The trial shows that", "is to blame"]);
+    assert_contains(&last_message(&simulator), &["rolled back to", "The trial shows that", "is to blame"]);
 
     assert_eq!(later(&simulator, &runback, minutes(5)).await, [200]);
     assert_contains(&last_message(&simulator), &["recovered"]);
@@ -60,7 +60,7 @@ async fn a_target_that_fails_as_well_gives_the_traffic_back_and_clears_the_deplo
     assert_eq!(simulator.record(SERVICE).unwrap()["quarantine"], json!([]));
     assert_contains(
         &last_message(&simulator),
-        &["dependency_outage", "trial is over", "no better", "80 %", "back as it was"],
+        &["dependency_outage", "trial undone", "no better", "80 %", "put the previous split back"],
     );
 
     // It is cleared of this failing.
@@ -78,7 +78,7 @@ async fn what_nothing_tells_apart_is_left_to_people() {
     later(&simulator, &runback, WAIT + minutes(6)).await;
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
     assert_eq!((moves(&simulator), &on_record(&simulator)["phase"]), (1, &json!("halted")));
-    assert_contains(&last_message(&simulator), &["trial undecided", "somebody has to decide", "halted"]);
+    assert_contains(&last_message(&simulator), &["trial undecided", "decide: finish the rollback", "halted"]);
     runback.finish().await;
 }
 

@@ -362,7 +362,7 @@ async fn a_warning_in_a_watch_has_its_deadline_and_is_still_no_word_in_the_dark(
     for _ in 0..10 {
         a_minute(&simulator, &runback).await;
     }
-    assert_contains(&one_story(&simulator), &["warning", "judged again in 30 min"]);
+    assert_contains(&one_story(&simulator), &["warning", "Runback decides at"]);
     assert_eq!(waiting(&simulator).len(), 1);
     simulator.at("monitoring.*").always().fails(503);
     simulator.advance(minutes(31));

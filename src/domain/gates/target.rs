@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::by_tag;
 use crate::domain::decide::{Case, Halt, Passage};
-use crate::domain::decision::{Plan, Reason};
+use crate::domain::decision::{Advice, Plan, Reason};
 use crate::domain::evidence::{self, Evidence, Judgement, Readings, Sample, Verdict};
 use crate::domain::record::{Quarantined, Share};
 use crate::domain::service::{Revision, Split};
@@ -31,6 +31,8 @@ const SAME_TIME: TimeDelta = TimeDelta::minutes(10);
 pub(in crate::domain) struct Target<'a> {
     pub(in crate::domain) revision: &'a Revision,
     pub(in crate::domain) proven: bool,
+    /// The requests of the history that prove it, and the share of bad ones.
+    pub(in crate::domain) past: Option<(u64, f64)>,
 }
 
 /// What Monitoring's history says of a candidate.
@@ -91,7 +93,7 @@ pub(in crate::domain) fn choose<'a>(
             text::count(requests),
             text::percent(ratio)
         );
-        return Ok((Target { revision, proven: true }, detail));
+        return Ok((Target { revision, proven: true, past: Some((requests, ratio)) }, detail));
     }
     let bad = candidates.iter().find(|(_, past)| matches!(past, Past::Bad));
     let newest = candidates.iter().max_by_key(|(revision, _)| {
@@ -110,7 +112,7 @@ pub(in crate::domain) fn choose<'a>(
                 "the newest older ready revision"
             };
             let detail = format!("{} is {which}; unproven: no history shows it healthy", revision.name);
-            return Ok((Target { revision, proven: false }, detail));
+            return Ok((Target { revision, proven: false, past: None }, detail));
         }
         (None, None) => {}
     }
@@ -119,6 +121,21 @@ pub(in crate::domain) fn choose<'a>(
         _ => format!("no older revision qualifies: {}", shortened(&refused)),
     };
     Err(Halt::notify(Reason::NoCandidate, detail))
+}
+
+/// What people may want to know of going back, whatever a later gate says.
+pub(in crate::domain) fn advice(case: &Case<'_>, culprit: &Revision) -> Advice {
+    let target = choose(case, culprit, &[]).ok().map(|(target, _)| target);
+    let lacks = match case.evidence {
+        Evidence::Unreadable { permission, .. } => permission.clone(),
+        Evidence::Read(_) => None,
+    };
+    Advice {
+        culprit: culprit.clone(),
+        target: target.map(|target| target.revision.clone()),
+        past: target.and_then(|target| target.past),
+        lacks,
+    }
 }
 
 /// Why a revision cannot be a target, if so.

@@ -155,6 +155,7 @@ fn decision(outcome: Outcome, reason: Reason) -> Decision {
         gates,
         plan: None,
         minutes: Vec::new(),
+        advice: None,
     }
 }
 

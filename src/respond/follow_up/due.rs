@@ -71,7 +71,7 @@ impl Runback {
                 }
                 Err(CallError::Denied { message, permission }) => {
                     let account = self.own_account(received.deadline()).await;
-                    let text = || notice::held_up(name, &permission, account.as_deref());
+                    let text = || notice::held_up(&self.policy, name, &permission, account.as_deref());
                     self.tell_once((id, &permission), text, task.thread.as_deref(), received.deadline())
                         .await;
                     return Err(message);
@@ -111,7 +111,7 @@ impl Runback {
     ) -> Result<String, String> {
         let (name, thread, deadline) = (task.service(), task.thread.as_deref(), received.deadline());
         let id = task.rollback().map_or("", |(id, _)| id);
-        let text = || notice::out_of_sight(&name, why, reason);
+        let text = || notice::out_of_sight(&self.policy, &name, why, reason);
         if !self.tell_once((id, reason.code()), text, thread, deadline).await {
             return Err("Slack could not be told".into());
         }
