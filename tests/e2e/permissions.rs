@@ -77,7 +77,11 @@ fn claimed() -> BTreeSet<String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 sources(&path, found);
-            } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("tests.rs") {
+            // The registry is asked by people's commands alone.
+            } else if path.extension().is_some_and(|end| end == "rs")
+                && !path.ends_with("tests.rs")
+                && !path.ends_with("registry.rs")
+            {
                 found.push(path);
             }
         }

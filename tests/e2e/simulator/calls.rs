@@ -102,6 +102,10 @@ enum Route<'a> {
     AlertPolicy {
         name: String,
     },
+    ListImages {
+        /// `HOST/PROJECT/REPOSITORY/`, as images are called.
+        repository: String,
+    },
     CreateTask {
         queue: String,
     },
@@ -150,6 +154,22 @@ impl<'a> Route<'a> {
             ("GET", ["monitoring", "v3", "projects", project, "alertPolicies", id]) => {
                 Some(Self::AlertPolicy { name: format!("{project}/{id}") })
             }
+            (
+                "GET",
+                [
+                    "registry",
+                    "v1",
+                    "projects",
+                    project,
+                    "locations",
+                    location,
+                    "repositories",
+                    name,
+                    "dockerImages",
+                ],
+            ) => {
+                Some(Self::ListImages { repository: format!("{location}-docker.pkg.dev/{project}/{name}/") })
+            }
             ("POST", ["tasks", "v2", queue @ .., "tasks"]) => {
                 Some(Self::CreateTask { queue: queue.join("/") })
             }
@@ -176,6 +196,7 @@ impl<'a> Route<'a> {
             Self::ListRevisions { .. } => "run.revisions",
             Self::TimeSeries { .. } => "monitoring.list",
             Self::AlertPolicy { .. } => "monitoring.policy",
+            Self::ListImages { .. } => "registry.images",
             Self::CreateTask { .. } => "tasks.create",
             Self::GetTask { .. } => "tasks.get",
             Self::SlackWebhook => "slack.webhook",
@@ -202,6 +223,7 @@ fn perform(world: &mut World, route: Option<&Route<'_>>, request: &Request) -> R
         match route {
             Route::GetService { key } => cloud_run::get_service(world, key),
             Route::ReplaceService { key } => cloud_run::replace_service(world, key, request),
+            Route::ListImages { repository } => Ok(cloud_run::list_images(world, repository)),
             Route::TestPermissions => permissions::test(world, &request.json()?),
             Route::ListRevisions { project, region } => {
                 cloud_run::list_revisions(world, project, region, request)

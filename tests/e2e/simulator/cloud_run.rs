@@ -80,6 +80,17 @@ pub fn list_revisions(
     })))
 }
 
+/// Artifact Registry, as far as the services' revisions name its images.
+pub fn list_images(world: &World, repository: &str) -> Reply {
+    let revisions = world.services.iter().flat_map(|running| &running.service.revisions);
+    let images = revisions.filter(|revision| revision.image.starts_with(repository)).map(|revision| {
+        let (name, tag) = revision.image.rsplit_once(':').unwrap_or((&revision.image, ""));
+        let uploaded = world.clock.text(revision.created);
+        json!({"uri": format!("{name}@{}", revision.digest), "tags": [tag], "uploadTime": uploaded})
+    });
+    Reply::json(&json!({"dockerImages": images.collect::<Vec<_>>()}))
+}
+
 /// `replaceService`: refused when stale, audited when accepted.
 pub fn replace_service(world: &mut World, key: &str, request: &Request) -> Result<Reply, Reply> {
     let mut sent = request.json()?;
