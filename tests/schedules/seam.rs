@@ -21,6 +21,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::crew::Birth;
 use super::plan::{Door, Plan};
+use super::weather::ENDLESS;
 use crate::alert::Delivery;
 use crate::simulator::{ACCOUNT, BOT_TOKEN, CHANNEL, Caller, QUEUE, Reply, Request, Simulator};
 
@@ -85,7 +86,9 @@ impl Transport for World {
             let mut reply = reply.ok_or_else(|| NoAnswer::Lost("connection reset".to_owned()))?;
             match limit {
                 0 => reply.body.clear(),
-                _ if reply.body.len() > limit => return Err(NoAnswer::TooLong(limit)),
+                _ if reply.body == ENDLESS || reply.body.len() > limit => {
+                    return Err(NoAnswer::TooLong(limit));
+                }
                 _ => {}
             }
             Ok(written(reply))

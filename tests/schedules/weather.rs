@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use runback::clients::transport::ANSWER_LIMIT;
 
 use super::crew::Crew;
 use super::plan::{Noise, Spell, Trouble};
 use super::trace::Trace;
 use crate::simulator::{Caller, Effect, Reply, Weather, permission_denied, refusal};
+
+/// The body of an answer that does not end.
+pub const ENDLESS: &str = "endless";
 
 /// No process waits that long.
 const FOR_EVER: Duration = Duration::from_secs(60);
@@ -83,9 +85,7 @@ impl Skies {
             Trouble::HangsAfter => vec![(true, Effect::Cut(FOR_EVER))],
             Trouble::Truncated => vec![(true, Effect::Garble(truncated))],
             Trouble::Html => vec![(true, Effect::Garble(|_| Reply::text(200, "<html>Sign in</html>")))],
-            Trouble::Endless => {
-                vec![(true, Effect::Garble(|_| Reply::text(200, &"x".repeat(ANSWER_LIMIT + 1))))]
-            }
+            Trouble::Endless => vec![(true, Effect::Garble(|_| Reply::text(200, ENDLESS)))],
             Trouble::Empty => vec![(true, Effect::Garble(|_| Reply::json(&serde_json::json!({}))))],
             Trouble::Slow(millis) => vec![(false, Effect::Delay(Duration::from_millis(millis)))],
             Trouble::DiesBefore => vec![(false, dies), (false, Effect::Cut(Duration::ZERO))],
