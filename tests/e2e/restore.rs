@@ -57,7 +57,7 @@ async fn the_previous_split_comes_back_and_the_culprit_is_not_to_blame() {
     simulator.advance(hours(1));
     let second = Alert::on(&simulator, SERVICE).incident("0.second");
     runback.deliver(&second).await.is(200, "notify", "dependency_outage");
-    assert_contains(&last_message(&simulator), &["did not help", "will not roll"]);
+    assert_contains(&last_message(&simulator), &["Going back would not help", "dependency_outage"]);
     assert_restored(&simulator);
     runback.finish().await;
 }
