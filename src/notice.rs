@@ -37,7 +37,7 @@ pub(crate) use afterwards::figures;
 pub use afterwards::{Afterwards, Verdict, verdict};
 pub use denied::{permission_denied, rights_lost};
 use form::{Form, Mark};
-pub use on_the_way::{held_up, no_look_ahead, out_of_sight, step};
+pub use on_the_way::{held_up, no_look_ahead, on_hold, out_of_sight, step};
 pub use phase::standing;
 pub use pinned::{PINNED, pinned};
 use reader::Reader;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::commands::offer;
+use super::commands::{finish, offer};
 use super::denied::{grant, missing, needs_you};
 use super::form::{Form, Mark};
 use super::reader::Reader;
@@ -87,6 +87,26 @@ pub fn no_look_ahead(policy: &Policy, service: &ServiceName, rollback: &Rollback
     let mut form = Form::new(Mark::NeedsYou, header, &rollback.reason, &rollback.incident);
     form.story = vec![reader.say(Say::NoCheckStory, &values)];
     form.now = reader.word(Say::NowQueue).to_owned();
+    form.links = plain_links(reader, Some(&rollback.culprit));
+    form.finish(reader)
+}
+
+/// Renders that the next step waits until people no longer hold the service.
+#[must_use]
+pub fn on_hold(policy: &Policy, service: &ServiceName, rollback: &Rollback) -> Message {
+    let reader = &Reader::of(policy, Some(service));
+    let values = reader
+        .values()
+        .with("culprit", reader.short(&rollback.culprit))
+        .with("target", reader.short(&rollback.target))
+        .with("percent", percents(rollback.step))
+        .with("resume", reader.command("resume"));
+    let header = reader.header(Mark::HandsOff, reader.word(Say::StepOnHold), &values);
+    let mut form = Form::new(Mark::HandsOff, header, Reason::OnHold.code(), &rollback.incident);
+    form.story = vec![reader.say(Say::StepOnHoldStory, &values)];
+    form.now = reader.word(Say::NowHeld).to_owned();
+    form.later = Some(reader.say(Say::LaterResume, &values));
+    form.offer = finish(reader, &rollback.target);
     form.links = plain_links(reader, Some(&rollback.culprit));
     form.finish(reader)
 }

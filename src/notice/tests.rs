@@ -572,6 +572,7 @@ fn kinds(policy: &Policy) -> Vec<(String, Message)> {
             all.push(("a further step".into(), super::step(policy, service, &rollback, true, ahead, None)));
         }
     }
+    all.push(("on hold".into(), on_hold(policy, service, &record)));
     all.push(("no look ahead".into(), no_look_ahead(policy, service, &record, "HTTP 403")));
     for permission in ["run.services.update", "cloudtasks.tasks.create", "iam.serviceaccounts.actAs"] {
         all.push(("held up".into(), held_up(policy, service, permission, None)));

@@ -27,17 +27,17 @@ texts! {
     /// A sentence, or a part of one.
     Say:
     // Headers.
-    RolledBack, StepMoved, TrialMoved, UnderWay, NoCheckAhead, HeldUp, OutOfSight, RightsLost, Pinned,
+    RolledBack, StepMoved, TrialMoved, UnderWay, NoCheckAhead, StepOnHold, HeldUp, OutOfSight, RightsLost, Pinned,
     UnknownService, DeniedTitle,
     // What was seen.
     Failed, Slow, WithWarning, TargetWas, Trusted, Vouched, Unproven, TagsStay, Figures, NoRequests, MonitoringUnread,
     // What happened.
     AllMoved, AllMovedOnWatch, PartMoved, MovedLate, Late, StillFails, HealthCheck, Accepted, CloudRunSays,
     CloudRunSilent, Took, ProvenAfter, ReachedByTag, ReachedWithoutTag, Traffic, PinnedSince, PinnedBanned, Began,
-    DeniedStory, RightsStory, HeldUpStory, OutOfSightStory, NoCheckStory, UnknownStory,
+    DeniedStory, RightsStory, StepOnHoldStory, HeldUpStory, OutOfSightStory, NoCheckStory, UnknownStory,
     // What comes next.
     Now, Later, NowCheck, NowAlone, NowTrial, NowStep, NowWatched, NowTag, NowTry, DecidesAt, LooksAgain, LaterPinned,
-    LaterFollows, LaterResume, NowGrant, NowTerraform, NowQueue, NowLook, NowUnknown, NowPinned, NowPinnedBanned, NowAgain, NowWaits, NowGrantQueue, DeniedPatience, HeldUpPatience,
+    LaterFollows, LaterResume, NowGrant, NowTerraform, NowQueue, NowLook, NowUnknown, NowHeld, NowPinned, NowPinnedBanned, NowAgain, NowWaits, NowGrantQueue, DeniedPatience, HeldUpPatience,
     // Commands.
     GoBack, GoBackUnproven, GoBackAny, PutBack, Finish, Status, Gcloud, GitRevert, MoveTag, TryByTag, GrantRun,
     GrantAccount, GrantImages, GrantUnknown,

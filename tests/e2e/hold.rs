@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::alert::Alert;
 use crate::command::{Said, run};
 use crate::harness::split;
-use crate::simulator::{ACCOUNT, Revision, STATE, Simulator, hours};
-use crate::situation::{BAD, COMMIT, GOOD, NEXT, SERVICE, a_failing_deploy, assert_contains, k_back};
+use crate::simulator::{ACCOUNT, Revision, STATE, Service, Simulator, hours, minutes};
+use crate::situation::{
+    BAD, COMMIT, GOOD, NEXT, SERVICE, a_failing_deploy, assert_contains, k_back, later, under_policy,
+};
 
 async fn command(simulator: &Simulator, arguments: &[&str]) -> Said {
     run(simulator, arguments, "").await
@@ -167,4 +169,25 @@ async fn an_entry_that_knows_only_its_revision_is_found_by_what_cloud_run_knows(
     assert_eq!((said.status, &answer["allowed"]), (3, &json!(false)));
     simulator.change(SERVICE, |service| service.annotate(STATE, "{"));
     assert_eq!(command(&simulator, &["quarantine", SERVICE, "--check", GOOD]).await.status, 1);
+}
+
+#[tokio::test]
+async fn a_gradual_rollback_waits_while_somebody_holds_the_service_and_goes_on_then() {
+    let service = Service { rpm: 600.0, ..k_back(0.2) };
+    let (simulator, runback, alert) = under_policy(service, json!({"strategy": "gradual"})).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    let first_step = split([(BAD, 90), (GOOD, 10)]);
+    assert_eq!(simulator.traffic(SERVICE), first_step);
+    assert_eq!(command(&simulator, &["hold", SERVICE, "--reason", "migration"]).await.status, 0);
+    for _ in 0..3 {
+        assert_eq!(later(&simulator, &runback, minutes(5)).await, [503], "it comes again");
+        assert_eq!(simulator.traffic(SERVICE), first_step);
+    }
+    let told: Vec<_> = simulator.slack().into_iter().filter(|it| it.text.contains("on_hold")).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_contains(&told[0].text, &["on hold", "10%", "runback resume k-back"]);
+    assert_eq!(command(&simulator, &["resume", SERVICE]).await.status, 0);
+    assert_eq!(later(&simulator, &runback, minutes(1)).await, [200]);
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
+    runback.finish().await;
 }

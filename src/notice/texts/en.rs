@@ -10,6 +10,7 @@ pub(super) fn say(say: Say) -> &'static str {
         Say::TrialMoved => "{service}: trial, {percent} moved to {target}",
         Say::UnderWay => "{service}: going back to {target}",
         Say::NoCheckAhead => "{service}: nobody will check the rollback",
+        Say::StepOnHold => "{service}: rollback on hold at {percent}",
         Say::HeldUp => "{service}: a rollback is stuck",
         Say::OutOfSight => "{service}: Runback lost sight of a rollback",
         Say::RightsLost => "{service}: Runback cannot roll back",
@@ -65,6 +66,9 @@ pub(super) fn say(say: Say) -> &'static str {
         Say::RightsStory => {
             "Runback lacks {missing}, so Cloud Run would refuse a rollback. Something replaced the service's IAM policy."
         }
+        Say::StepOnHoldStory => {
+            "Somebody holds the service, so Runback does not take the next step. *The traffic is split*: {percent} of that of `{culprit}` is at `{target}`."
+        }
         Say::HeldUpStory => {
             "Google refused Runback in the middle of a rollback: it lacks {missing}. The traffic stays as it is."
         }
@@ -103,6 +107,7 @@ pub(super) fn say(say: Say) -> &'static str {
             "check that the traffic is where it should be. No further step comes, and no verdict."
         }
         Say::NowUnknown => "correct its name, project and region in the policy, or take it out.",
+        Say::NowHeld => "decide whether to finish it. It goes on when the hold ends.",
         Say::NowPinned => "try it. If it is good, run `{release}`.",
         Say::NowPinnedBanned => "deploy a repaired revision.",
         Say::NowAgain => "Runback looks again in three minutes.",

@@ -10,6 +10,7 @@ pub(super) fn say(say: Say) -> &'static str {
         Say::TrialMoved => "{service}: 試行中、{percent} を {target} へ",
         Say::UnderWay => "{service} を {target} に戻しています",
         Say::NoCheckAhead => "{service}: ロールバックの再確認ができません",
+        Say::StepOnHold => "{service}: ロールバックを {percent} で保留",
         Say::HeldUp => "{service}: ロールバックが止まっています",
         Say::OutOfSight => "{service}: ロールバックを追跡できません",
         Say::RightsLost => "{service}: ロールバックできません",
@@ -69,6 +70,9 @@ pub(super) fn say(say: Say) -> &'static str {
         Say::RightsStory => {
             "Runback に {missing} の権限がなく、ロールバックは拒否されます。サービスの IAM ポリシーが書き換えられています。"
         }
+        Say::StepOnHoldStory => {
+            "サービスが保留 (hold) されているため、次の段階に進みません。*トラフィックは分かれています* (`{culprit}` の {percent} が `{target}`)。"
+        }
         Say::HeldUpStory => {
             "ロールバックの途中で Google が Runback を拒否しました。{missing} の権限がありません。トラフィックはそのままです。"
         }
@@ -107,6 +111,7 @@ pub(super) fn say(say: Say) -> &'static str {
             "トラフィックの状態を確認してください。Runback はこれ以上進めず、結果も報告しません。"
         }
         Say::NowUnknown => "ポリシーの名前、プロジェクト、リージョンを直すか、ポリシーから外してください。",
+        Say::NowHeld => "完了するか判断してください。保留が終わると続きを進めます。",
         Say::NowPinned => "確認し、問題がなければ `{release}` を実行してください。",
         Say::NowPinnedBanned => "修正したリビジョンをデプロイしてください。",
         Say::NowAgain => "3 分後に Runback が再確認します。",

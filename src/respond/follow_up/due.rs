@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
 
 use super::task::{Task, What, check_task, next_task};
@@ -14,14 +15,18 @@ use crate::domain::decision::{Decision, Reason};
 use crate::domain::evidence::{Axis, Evidence};
 use crate::domain::overdue::look;
 use crate::domain::policy::Rules;
-use crate::domain::record::{Phase, Rollback};
+use crate::domain::record::{Phase, Rollback, age};
 use crate::domain::service::ServiceName;
 use crate::domain::steps;
+use crate::domain::text;
 use crate::notice::{self, Afterwards, figures};
 use crate::record_json;
 use crate::respond::look::OutOfTime;
 use crate::respond::observe::{Course, Followed, stepped};
 use crate::respond::{Case, MOST_LOOKS_AT_ONCE, Received, Runback, TELL};
+
+/// A step that waits for so long has been told of: the queue calls again every five minutes at least.
+const LONG_OVERDUE: TimeDelta = TimeDelta::minutes(10);
 
 /// A rollback under a look.
 struct Due<'a> {
@@ -180,6 +185,12 @@ impl Runback {
 
         let alert = self.memory.story(id).map_or_else(|| known_by(&rollback, axis), |(_, alert)| alert);
         let case = Case::later(&alert, received, Round::Again);
+        let moves = matches!(action, Action::Step | Action::StepToTheEnd | Action::Restore);
+        if moves && let Some(hold) = document.service.held(now) {
+            let until = hold.sentence();
+            self.tell_of_hold(name, rules, &rollback, task.thread.as_deref(), received).await;
+            return Ok(Some(Err(format!("{id} waits: the service is {until}"))));
+        }
         let due = Due { task, rollback, document, rules, case, found, phase };
         let done = match action {
             Action::Record => self.record_end(&due).await,
@@ -215,6 +226,23 @@ impl Runback {
             Action::Report => self.report_end(&due).await,
         };
         done.map(Some)
+    }
+
+    /// Tells people, when a step comes due, that it waits for the hold to end. They know when it is long overdue.
+    async fn tell_of_hold(
+        &self,
+        name: &ServiceName,
+        rules: &Rules,
+        rollback: &Rollback,
+        thread: Option<&str>,
+        received: Received,
+    ) {
+        let overdue = age(rollback.last_write(), received.time()) - text::delta(rules.step_interval);
+        if overdue > LONG_OVERDUE {
+            return;
+        }
+        let message = || notice::on_hold(&self.policy, name, rollback);
+        self.tell_once((&rollback.id, "on hold"), message, thread, received.deadline()).await;
     }
 
     /// The last write has arrived and nobody knows, because it took long, Slack was down or a process died.
