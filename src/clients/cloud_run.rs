@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 
 use reqwest::{Method, Url};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google, address};
+use super::google::{Call, CallError, Google, address, read};
 use wire::{RevisionList, WireRevision, WireService, WireTarget};
 
 use crate::domain::service::{Destination, Revision, Service, ServiceName, TrafficTarget};
@@ -137,8 +136,7 @@ impl CloudRun {
             repeatable: true,
             deadline,
         };
-        let granted: Granted = serde_json::from_slice(&self.google.call(call).await?)
-            .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
+        let granted: Granted = read(&self.google.call(call).await?)?;
         Ok(wanted.iter().copied().filter(|name| !granted.permissions.iter().any(|it| it == name)).collect())
     }
 
@@ -270,12 +268,6 @@ impl CloudRun {
         };
         ServiceDocument::parse(name, &self.google.call(call).await?)
     }
-}
-
-/// An answer that cannot be read may have been cut short: worth another try later.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
-    serde_json::from_slice(body)
-        .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))
 }
 
 fn object(raw: Option<&RawValue>) -> Result<Object, CallError> {

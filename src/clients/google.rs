@@ -7,6 +7,7 @@ use backon::Retryable;
 use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::retry;
@@ -224,6 +225,15 @@ fn named_permission(message: &str) -> Option<&str> {
     let plausible =
         name.contains('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/'));
     plausible.then_some(name)
+}
+
+/// A JSON answer. One that cannot be read may have been cut short: worth another try later.
+///
+/// # Errors
+/// [`CallError::Unavailable`], with what is wrong.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body)
+        .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))
 }
 
 #[cfg(test)]

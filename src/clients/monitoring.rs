@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google, address};
+use super::google::{Call, CallError, Google, address, read};
 use wire::{AlertPolicy, List, MetricLabels, Point};
 
 use crate::domain::evidence::{Axis, Evidence, Readings, Sample, Samples};
@@ -97,7 +96,7 @@ impl Monitoring {
             repeatable: true,
             deadline,
         };
-        let mut policy: AlertPolicy = parsed(&self.google.call(call).await?)?;
+        let mut policy: AlertPolicy = read(&self.google.call(call).await?)?;
         Ok(policy.user_labels.remove(label))
     }
 
@@ -145,7 +144,7 @@ impl Monitoring {
                 deadline,
             };
             let body = self.google.call(call).await?;
-            let list: List = parsed(&body)?;
+            let list: List = read(&body)?;
             // When some of the data is missing, nobody can say which.
             let missing =
                 list.execution_errors.first().map(|error| &error.message).or(list.unreachable.first());
@@ -202,11 +201,6 @@ impl Monitoring {
         drop(query);
         Ok(url)
     }
-}
-
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, CallError> {
-    serde_json::from_slice(body)
-        .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))
 }
 
 /// A text in a filter, whatever it is made of.

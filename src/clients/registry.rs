@@ -5,7 +5,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::google::{Call, CallError, Google, address};
+use super::google::{Call, CallError, Google, address, read};
 
 /// What Google gives at most in one page.
 const PAGE: &str = "1000";
@@ -99,8 +99,7 @@ impl Registry {
             let permission = "artifactregistry.dockerimages.list";
             let call = Call { method: Method::GET, url, body: None, permission, repeatable: true, deadline };
             let body = self.google.call(call).await?;
-            let list: List = serde_json::from_slice(&body)
-                .map_err(|error| CallError::Unavailable(format!("an answer that cannot be read: {error}")))?;
+            let list: List = read(&body)?;
             images.extend(list.docker_images.into_iter().filter_map(|image| image.understood(name)));
             page = list.next_page_token;
             if page.is_empty() {
