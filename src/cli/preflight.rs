@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Stopped;
 use super::person::Person;
@@ -17,11 +17,8 @@ use crate::domain::traffic;
 /// All probes of one revision.
 const PROBE: Duration = Duration::from_secs(4);
 
-/// A new tag shows up within this, or the target is not probed.
+/// A new tag is written and shows up within this, or the target is not probed.
 const TAGGED_WITHIN: Duration = Duration::from_secs(3);
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// The wish to probe a revision; nothing without a health path.
 pub(super) fn wish(subject: &Subject, service: &Service, revision: &str) -> Option<Wish> {
@@ -50,35 +47,18 @@ impl Person {
         wish: &Wish,
         document: &mut ServiceDocument,
     ) -> Result<Option<Probed>, Stopped> {
-        let inconclusive = |why: String| {
-            Ok(Some(Probed { revision: wish.revision.clone(), outcome: Outcome::Inconclusive(why) }))
-        };
-        let list = traffic::with_probe(&document.service, &wish.revision);
         let end = Instant::now() + TAGGED_WITHIN;
-        match self.cloud_run.retarget(document, &list, end).await {
-            Ok(written) => *document = written,
-            // Whether a write whose answer is lost was carried out, the next look shows.
-            Err(CallError::Conflict(_) | CallError::Unavailable(_)) => return Ok(None),
-            Err(CallError::Rejected(why)) => {
-                return inconclusive(format!("was not probed: Cloud Run refuses to tag it: {why}"));
+        let url = match self.cloud_run.tag_to_probe(document, &wish.revision, TAGGED_WITHIN, end).await {
+            Err(CallError::Conflict(_)) => return Ok(None),
+            url => url.map_err(|error| self.explain(&document.service.name, error))?,
+        };
+        Ok(Some(match url {
+            Ok(url) => self.probe(wish, &url).await,
+            Err(why) => {
+                let outcome = Outcome::Inconclusive(format!("was not probed: {why}"));
+                Probed { revision: wish.revision.clone(), outcome }
             }
-            Err(error) => return Err(self.explain(&document.service.name, error)),
-        }
-        while !document.service.tagged.contains_key(&wish.revision) {
-            if Instant::now() + PAUSE > end {
-                return inconclusive(
-                    "was not probed: its tag does not show up in the service's status".into(),
-                );
-            }
-            sleep(PAUSE).await;
-            match self.cloud_run.service(&document.service.name, end).await {
-                Ok(read) if !read.is_still(document) => return Ok(None),
-                Ok(read) => *document = read,
-                Err(_) => {}
-            }
-        }
-        let url = document.service.tagged[&wish.revision].clone();
-        Ok(Some(self.probe(wish, &url).await))
+        }))
     }
 
     /// Takes our tag away again, where no switch does.

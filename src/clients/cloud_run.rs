@@ -4,6 +4,7 @@
 //! stale etags. So a service is read as JSON, changed in two places and sent back otherwise as it was read, as
 //! `gcloud run services update-traffic` does.
 
+mod own_tag;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::{Case, Runback, TELL};
 use crate::clients::cloud_run::ServiceDocument;
@@ -27,9 +27,6 @@ const AFTERWARDS: Duration = Duration::from_secs(2);
 /// The status shows a new tag within this, or the target is not probed.
 const TAGGED_WITHIN: Duration = Duration::from_millis(1_500);
 
-/// Between two looks for the tag.
-const PAUSE: Duration = Duration::from_millis(150);
-
 impl Runback {
     /// Probes a target. Where that takes a tag of our own, `document` is the service with it afterwards.
     ///
@@ -46,7 +43,11 @@ impl Runback {
         let outcome = if began + LEAST >= end {
             Outcome::Inconclusive("was not probed: no time is left for it".into())
         } else {
-            match self.way_to(wish, document, end).await? {
+            let url = match &wish.url {
+                Some(url) => Ok(url.clone()),
+                None => self.cloud_run.tag_to_probe(document, &wish.revision, TAGGED_WITHIN, end).await?,
+            };
+            match url {
                 Ok(url) => self.prober.probe(wish, &url, end).await,
                 Err(why) => Outcome::Inconclusive(format!("was not probed: {why}")),
             }
@@ -55,46 +56,6 @@ impl Runback {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(millis, "preflight: {}", probed.sentence());
         Ok(probed)
-    }
-
-    /// The URL to probe by, or why there is none.
-    async fn way_to(
-        &self,
-        wish: &Wish,
-        document: &mut ServiceDocument,
-        end: Instant,
-    ) -> Result<Result<String, String>, CallError> {
-        if let Some(url) = &wish.url {
-            return Ok(Ok(url.clone()));
-        }
-        let list = traffic::with_probe(&document.service, &wish.revision);
-        match self.cloud_run.retarget(document, &list, end).await {
-            Ok(written) => *document = written,
-            Err(CallError::Rejected(why)) => return Ok(Err(format!("Cloud Run refuses to tag it: {why}"))),
-            // Reading shows whether it was carried out.
-            Err(CallError::Unavailable(why)) => {
-                return Err(CallError::Conflict(format!("the answer to the tag's write was lost: {why}")));
-            }
-            Err(error) => return Err(error),
-        }
-        let until = end.min(Instant::now() + TAGGED_WITHIN);
-        loop {
-            if let Some(url) = document.service.tagged.get(&wish.revision) {
-                return Ok(Ok(url.clone()));
-            }
-            if Instant::now() + PAUSE >= until {
-                return Ok(Err("its tag does not show up in the service's status".into()));
-            }
-            sleep(PAUSE).await;
-            match self.cloud_run.service(&document.service.name, until).await {
-                // Whoever has changed the service since changed what was decided about.
-                Ok(read) if !read.is_still(document) => {
-                    return Err(CallError::Conflict("the service changed while its tag was awaited".into()));
-                }
-                Ok(read) => *document = read,
-                Err(error) => tracing::warn!(%error, "the service cannot be read while its tag is awaited"),
-            }
-        }
     }
 
     /// Removes our tag where no switch does: the decision is another one, or a process died between tag and switch.
