@@ -50,6 +50,18 @@ pub(super) struct Done {
     pub(super) probed: Option<String>,
 }
 
+impl Done {
+    /// Reports it: what the service serves now, and what comes next.
+    pub(super) fn report(&self, subject: &Subject, json: bool, now: &str, next: &str) -> Result<(), Stopped> {
+        if json {
+            return say(&format!("{:#}", self.shift.to_json(subject, true, false)));
+        }
+        let probed = self.probed.as_ref().map_or(String::new(), |probed| format!("\nProbed: {probed}."));
+        let (took, name) = (self.took.as_secs_f64(), &subject.name.service);
+        say(&format!("Done in {took:.1} s: {name} {now}.{probed}{next}"))
+    }
+}
+
 /// A move by hand on its way.
 pub(super) struct Drive<'a> {
     pub(super) person: &'a Person,

@@ -7,21 +7,19 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::person::Person;
+use super::person::{Person, Place};
 use super::status::clock;
 use super::terminal::patiently;
+use super::write::WRITE;
 use super::{Stopped, bad, failed, say};
 use crate::clients::cloud_run::ServiceDocument;
 use crate::clients::google::CallError;
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use crate::config::Subject;
 use crate::domain::hold::Hold;
 use crate::domain::policy::Mode;
 use crate::domain::text;
 use crate::hold_json;
 use crate::respond::Received;
-
-/// Waiting for the answer to a write.
-const WRITE: Duration = Duration::from_secs(5);
 
 /// Whoever wants a longer one leaves the end open.
 const LONGEST: Duration = Duration::from_secs(90 * 24 * 60 * 60);
@@ -74,10 +72,7 @@ struct Shared {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// Holds a service.
@@ -86,8 +81,7 @@ pub(super) async fn hold(arguments: HoldArgs) -> Result<(), Stopped> {
     if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
         return Err(bad("--for must be above zero and at most 90 days; without it the hold has no end"));
     }
-    let subject = shared.subject.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(shared.google.clone(), &shared.subject).await?;
+    let (subject, person) = shared.place.open(&service).await?;
     let now = Received::now().at;
     let hold = Hold {
         until: time.and_then(|time| TimeDelta::from_std(time).ok()).map(|time| now + time),
@@ -125,8 +119,7 @@ pub(super) async fn hold(arguments: HoldArgs) -> Result<(), Stopped> {
 /// Ends a hold.
 pub(super) async fn resume(arguments: ResumeArgs) -> Result<(), Stopped> {
     let ResumeArgs { service, shared } = arguments;
-    let subject = shared.subject.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(shared.google.clone(), &shared.subject).await?;
+    let (subject, person) = shared.place.open(&service).await?;
     let before = change(&person, &subject, None, shared.dry_run).await?;
     let held = before.service.hold.is_some();
     if shared.json {

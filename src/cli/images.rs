@@ -15,6 +15,7 @@ use crate::config::Subject;
 use crate::domain::by_hand::same_commit;
 use crate::domain::service::{Destination, Service, TrafficTarget};
 use crate::domain::steps;
+use crate::domain::text;
 use crate::domain::traffic::{self, PROBE_TAG};
 
 /// Reading the registry.
@@ -111,7 +112,7 @@ pub(super) fn of_commit<'a>(images: &'a [Image], text: &str) -> Option<(&'a Imag
 /// What is deployed for an image: a name that no revision has had, and the commit that its tag names.
 pub(super) fn deploy_of(service: &Service, image: &Image, commit: &str) -> Deploy {
     let chance = RandomState::new().build_hasher().finish() & 0xffff;
-    let suffix = format!("-{}-{chance:04x}", commit.chars().take(7).collect::<String>());
+    let suffix = format!("-{}-{chance:04x}", text::short_commit(commit));
     let short: String = service.name.service.chars().take(LONGEST_NAME - suffix.len()).collect();
     Deploy { revision: format!("{short}{suffix}"), image: image.uri.clone(), commit: commit.to_owned() }
 }

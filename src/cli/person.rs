@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use tokio::time::Instant;
 
 use super::terminal::patiently;
-use super::{Stopped, bad, failed, google, network};
+use super::{Stopped, bad, failed, google, network, refused};
 use crate::clients::cloud_run::{CloudRun, ServiceDocument};
 use crate::clients::google::{CallError, Google};
 use crate::clients::metadata::Metadata;
@@ -28,6 +29,25 @@ const READ_EVIDENCE: Duration = Duration::from_secs(6);
 
 /// Signing in takes one answer, or there is nobody to sign in as.
 const SIGN_IN: Duration = Duration::from_millis(1_900);
+
+/// Which service a command is about, and how Google is reached.
+#[derive(Debug, Args)]
+pub(super) struct Place {
+    #[command(flatten)]
+    subject: SubjectArgs,
+
+    #[command(flatten)]
+    google: GoogleArgs,
+}
+
+impl Place {
+    /// The service of that name, and who signs in to act on it.
+    pub(super) async fn open(&self, service: &str) -> Result<(Subject, Person), Stopped> {
+        let subject = self.subject.subject(service).map_err(bad)?;
+        let person = Person::sign_in(self.google.clone(), &self.subject).await?;
+        Ok((subject, person))
+    }
+}
 
 /// Google as a person reaches it.
 pub(super) struct Person {
@@ -53,7 +73,7 @@ pub(super) struct Seen {
 
 impl Person {
     /// Signs in. Whoever cannot hears of it before anything else.
-    pub(super) async fn sign_in(arguments: GoogleArgs, place: &SubjectArgs) -> Result<Self, Stopped> {
+    async fn sign_in(arguments: GoogleArgs, place: &SubjectArgs) -> Result<Self, Stopped> {
         let config = arguments.check_with(place.access_token()).map_err(bad)?;
         let transport = network()?;
         let metadata = Metadata::of_this_machine().map_err(failed)?;
@@ -129,6 +149,12 @@ impl Person {
 }
 
 impl Seen {
+    /// The record, for a command that writes it.
+    pub(super) fn readable_record(&self) -> Result<&Record, Stopped> {
+        let record = self.record.as_ref();
+        record.map_err(|why| refused(format!("record: {why}. It is left alone, and so is the traffic")))
+    }
+
     /// What the gates look at; an unreadable record counts as an empty one, which no command writes over.
     pub(super) fn situation<'a>(&'a self, subject: &'a Subject, empty: &'a Record) -> Situation<'a> {
         Situation {

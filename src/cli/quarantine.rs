@@ -6,21 +6,19 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::person::Person;
+use super::person::{Person, Place};
 use super::status::moment;
 use super::terminal::{Consent, Paint, Tone, patiently, table};
-use super::{Stopped, bad, failed, refused, say};
+use super::write::WRITE;
+use super::{Stopped, failed, refused, say};
 use crate::clients::google::CallError;
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use crate::config::Subject;
 use crate::domain::by_hand::{is_commit, same_commit};
 use crate::domain::record::{Quarantined, Record};
 use crate::domain::service::Revision;
 use crate::domain::text;
 use crate::record_json;
 use crate::respond::Received;
-
-/// Waiting for the answer to a write.
-const WRITE: Duration = Duration::from_secs(5);
 
 /// Reading the revisions.
 const READ: Duration = Duration::from_secs(8);
@@ -51,10 +49,7 @@ pub(super) struct QuarantineArgs {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// Lists the quarantine, asks it, or lets a revision out.
@@ -62,8 +57,7 @@ pub(super) async fn quarantine(arguments: QuarantineArgs) -> Result<(), Stopped>
     if arguments.lift.is_some() {
         arguments.consent.can_be_had()?;
     }
-    let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google.clone(), &arguments.subject).await?;
+    let (subject, person) = arguments.place.open(&arguments.service).await?;
     if let Some(revision) = &arguments.lift {
         return lift(&arguments, &subject, &person, revision).await;
     }
@@ -108,7 +102,7 @@ fn list(subject: &Subject, record: &Record) -> Result<(), Stopped> {
         .quarantine
         .iter()
         .map(|entry| {
-            let commit: String = entry.commit.iter().flat_map(|commit| commit.chars().take(7)).collect();
+            let commit = entry.commit.as_deref().map_or(String::new(), text::short_commit);
             vec![
                 (Tone::Plain, entry.revision.clone()),
                 (Tone::Plain, commit),

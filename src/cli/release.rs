@@ -6,13 +6,13 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use super::drive::{Done, Draft, Drive, Driven, Prepared};
-use super::person::{Person, Seen};
+use super::person::{Person, Place, Seen};
 use super::preflight::wish;
 use super::terminal::{Consent, patiently};
 use super::write::{Move, Outcome};
-use super::{Stopped, bad, failed, refused, say};
+use super::{Stopped, failed, refused};
 use crate::clients::cloud_run::ServiceDocument;
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use crate::config::Subject;
 use crate::domain::by_hand::Release;
 use crate::domain::service::{Destination, Split};
 use crate::domain::{steps, traffic};
@@ -43,36 +43,22 @@ pub(super) struct ReleaseArgs {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// Releases a service.
 pub(super) async fn release(arguments: ReleaseArgs) -> Result<(), Stopped> {
-    let ReleaseArgs { positional, service, consent, json, subject: place, google } = arguments;
+    let ReleaseArgs { positional, service, consent, json, place } = arguments;
     consent.can_be_had()?;
-    let subject = place.subject(&positional.or(service).unwrap_or_default()).map_err(bad)?;
-    let person = Person::sign_in(google, &place).await?;
+    let (subject, person) = place.open(&positional.or(service).unwrap_or_default()).await?;
     let drive = Drive { person: &person, subject: &subject, consent, json };
     let done = match drive.run(async |seen| prepare(seen, &subject, &person).await).await? {
         Driven::Over => return Ok(()),
         Driven::Done(done) => follow_latest(&person, *done).await?,
     };
-    if json {
-        return say(&format!("{:#}", done.shift.to_json(&subject, true, false)));
-    }
     let newest = done.shift.to.keys().next().map_or("", String::as_str);
-    let mut text = format!(
-        "Done in {:.1} s: {} sends all traffic to LATEST ({newest}). Later deploys are served again.",
-        done.took.as_secs_f64(),
-        subject.name.service
-    );
-    if let Some(probed) = &done.probed {
-        text += &format!("\nProbed: {probed}.");
-    }
-    say(&text)
+    let now = format!("sends all traffic to LATEST ({newest}). Later deploys are served again");
+    done.report(&subject, json, &now, "")
 }
 
 async fn prepare(seen: &Seen, subject: &Subject, person: &Person) -> Result<Prepared, Stopped> {

@@ -4,14 +4,14 @@ use clap::{Args, ValueEnum};
 
 use super::drive::{Done, Draft, Drive, Driven, Prepared};
 use super::images::{deploy_of, of_commit};
-use super::person::{Person, Seen};
+use super::person::{Person, Place, Seen};
 use super::preflight::wish;
 use super::status::split;
 use super::terminal::{Consent, Paint, Tone, patiently, table};
 use super::write::{Move, new_id};
-use super::{Stopped, bad, failed, refused, say};
+use super::{Stopped, failed, refused, say};
 use crate::clients::registry::Image;
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use crate::config::Subject;
 use crate::domain::by_hand::{Answer, Plan, Wish, same_commit};
 use crate::domain::decision::Gate;
 use crate::domain::record::{BY_HAND, Phase, Quarantined, Record, Rollback, age};
@@ -56,10 +56,7 @@ pub(super) struct RollbackArgs {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// A gate that a person may pass.
@@ -89,8 +86,7 @@ impl Forced {
 /// Rolls a service back by hand.
 pub(super) async fn rollback(arguments: RollbackArgs) -> Result<(), Stopped> {
     arguments.consent.can_be_had()?;
-    let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google.clone(), &arguments.subject).await?;
+    let (subject, person) = arguments.place.open(&arguments.service).await?;
     let by = person.account().await;
     let target = arguments.target.clone();
     let mut order =
@@ -125,10 +121,7 @@ struct Order<'a> {
 impl Order<'_> {
     async fn prepare(&self, seen: &Seen) -> Result<Prepared, Stopped> {
         let Self { subject, person, arguments, .. } = self;
-        let record = seen
-            .record
-            .as_ref()
-            .map_err(|why| refused(format!("record: {why}. It is left alone, and so is the traffic")))?;
+        let record = seen.readable_record()?;
         let situation = seen.situation(subject, record);
         let wanted = self.target.as_deref().map_or(Wish::Best, Wish::Named);
         let forced: Vec<&'static str> = arguments.force.iter().map(|force| force.gate()).collect();
@@ -194,7 +187,7 @@ impl Order<'_> {
         let mut revisions: Vec<&Revision> = seen.revisions.iter().collect();
         revisions.sort_by_key(|revision| std::cmp::Reverse(revision.created_at));
         let row = |revision: &&Revision| {
-            let commit = revision.commit.iter().flat_map(|commit| commit.chars().take(7)).collect();
+            let commit = revision.commit.as_deref().map_or(String::new(), text::short_commit);
             let old = text::span(age(revision.created_at, seen.at.at));
             let ready = if revision.ready { String::new() } else { "not ready".to_owned() };
             [revision.name.clone(), commit, old, ready].map(|cell| (Tone::Plain, cell)).to_vec()
@@ -350,9 +343,8 @@ impl Order<'_> {
     /// What it is, and what it brings with it.
     fn words(&self, plan: &Plan, probes: bool) -> (String, String) {
         let named = |revision: &Revision| {
-            let commit = revision.commit.as_ref();
-            let short = commit
-                .map_or(String::new(), |commit| format!(" ({})", commit.chars().take(7).collect::<String>()));
+            let commit = revision.commit.as_deref();
+            let short = commit.map_or(String::new(), |commit| format!(" ({})", text::short_commit(commit)));
             format!("{}{short}", revision.name)
         };
         let Self { subject, .. } = self;
@@ -370,23 +362,10 @@ impl Order<'_> {
     }
 
     fn done(&self, done: &Done) -> Result<(), Stopped> {
-        let Self { subject, arguments, .. } = self;
-        if arguments.json {
-            return say(&format!("{:#}", done.shift.to_json(subject, true, false)));
-        }
-        let called = &subject.called;
-        let mut text = format!(
-            "Done in {:.1} s: {} serves {}.",
-            done.took.as_secs_f64(),
-            subject.name.service,
-            split(&done.shift.to)
-        );
-        if let Some(probed) = &done.probed {
-            text += &format!("\nProbed: {probed}.");
-        }
-        text += &format!(
+        let called = &self.subject.called;
+        let next = format!(
             "\nLater deploys get no traffic until you release it:\n  runback release {called}\nTo take this back:\n  runback undo {called}"
         );
-        say(&text)
+        done.report(self.subject, self.arguments.json, &format!("serves {}", split(&done.shift.to)), &next)
     }
 }

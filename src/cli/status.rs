@@ -9,10 +9,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::person::{Person, Seen, grant};
+use super::person::{Person, Place, Seen, grant};
 use super::terminal::{Paint, Tone, table};
-use super::{Stopped, bad, say};
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use super::{Stopped, say};
+use crate::config::Subject;
 use crate::domain::evidence::Evidence;
 use crate::domain::overview::{Next, Overview, Pin, Standing, State, overview};
 use crate::domain::policy::Mode;
@@ -46,16 +46,12 @@ pub(super) struct StatusArgs {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// Prints where the service stands.
 pub(super) async fn status(arguments: StatusArgs) -> Result<(), Stopped> {
-    let subject = arguments.subject.subject(&arguments.service).map_err(bad)?;
-    let person = Person::sign_in(arguments.google, &arguments.subject).await?;
+    let (subject, person) = arguments.place.open(&arguments.service).await?;
     let paint = Paint::of_output();
     loop {
         let seen = person.look(&subject).await?;
@@ -245,7 +241,7 @@ impl Page<'_> {
                 notes.extend(subjects.get(commit).cloned());
                 vec![
                     (if standing.percent > 0 { Tone::Strong } else { Tone::Plain }, revision.name.clone()),
-                    (Tone::Plain, commit.chars().take(7).collect()),
+                    (Tone::Plain, text::short_commit(commit)),
                     (Tone::Plain, text::span(age(revision.created_at, now))),
                     (Tone::Strong, traffic),
                     (failing, figures(standing.now)),

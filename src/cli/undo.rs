@@ -2,13 +2,13 @@
 
 use clap::Args;
 
+use super::Stopped;
 use super::drive::{Draft, Drive, Driven, Prepared};
-use super::person::{Person, Seen};
+use super::person::{Place, Seen};
 use super::status::{moment, split};
 use super::terminal::Consent;
 use super::write::Move;
-use super::{Stopped, bad, refused, say};
-use crate::config::{GoogleArgs, Subject, SubjectArgs};
+use crate::config::Subject;
 use crate::domain::by_hand::Undo;
 use crate::domain::record::{Phase, Rollback};
 use crate::domain::traffic;
@@ -29,43 +29,27 @@ pub(super) struct UndoArgs {
     json: bool,
 
     #[command(flatten)]
-    subject: SubjectArgs,
-
-    #[command(flatten)]
-    google: GoogleArgs,
+    place: Place,
 }
 
 /// Takes the last rollback back.
 pub(super) async fn undo(arguments: UndoArgs) -> Result<(), Stopped> {
-    let UndoArgs { service, consent, json, subject: place, google } = arguments;
+    let UndoArgs { service, consent, json, place } = arguments;
     consent.can_be_had()?;
-    let subject = place.subject(&service).map_err(bad)?;
-    let person = Person::sign_in(google, &place).await?;
+    let (subject, person) = place.open(&service).await?;
     let drive = Drive { person: &person, subject: &subject, consent, json };
     match drive.run(async |seen| prepare(seen, &subject)).await? {
         Driven::Over => Ok(()),
-        Driven::Done(done) if json => say(&format!("{:#}", done.shift.to_json(&subject, true, false))),
         Driven::Done(done) => {
-            let mut text = format!(
-                "Done in {:.1} s: {} serves {} again.",
-                done.took.as_secs_f64(),
-                subject.name.service,
-                split(&done.shift.to)
-            );
-            if let Some(probed) = &done.probed {
-                text += &format!("\nProbed: {probed}.");
-            }
-            text += &format!("\nKeep an eye on it:\n  runback status {} --watch", subject.called);
-            say(&text)
+            let now = format!("serves {} again", split(&done.shift.to));
+            let next = format!("\nKeep an eye on it:\n  runback status {} --watch", subject.called);
+            done.report(&subject, json, &now, &next)
         }
     }
 }
 
 fn prepare(seen: &Seen, subject: &Subject) -> Result<Prepared, Stopped> {
-    let record = seen
-        .record
-        .as_ref()
-        .map_err(|why| refused(format!("record: {why}. It is left alone, and so is the traffic")))?;
+    let record = seen.readable_record()?;
     let service = &seen.document.service;
     let (rollback, gates) = match seen.situation(subject, record).undo() {
         Undo::Nothing(why) => return Ok(Prepared::Nothing(why)),

@@ -19,7 +19,7 @@ use crate::domain::decision::Gate;
 use crate::domain::service::{ServiceName, Split, TrafficTarget};
 
 /// Waiting for the answer to a write. Then reading settles what became of it.
-const WRITE: Duration = Duration::from_secs(5);
+pub(super) const WRITE: Duration = Duration::from_secs(5);
 
 /// The status shows a switch within seconds, or something is wrong.
 const ARRIVES: Duration = Duration::from_secs(15);

@@ -18,6 +18,12 @@ pub fn percent(share: f64) -> String {
     format!("{} %", if text.is_empty() { "0" } else { text })
 }
 
+/// A commit as people write it: its first seven digits.
+#[must_use]
+pub fn short_commit(commit: &str) -> String {
+    commit.chars().take(7).collect()
+}
+
 /// `1,760`.
 #[must_use]
 pub fn count(number: u64) -> String {

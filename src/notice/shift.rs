@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::texts::Say;
 use super::words::{cut, name};
 use crate::domain::steps;
+use crate::domain::text;
 
 /// More revisions than this are not listed one by one.
 const MOST_REVISIONS: usize = 6;
@@ -88,7 +89,7 @@ impl<'a> Shift<'a> {
 
 /// A commit as people write it.
 pub(super) fn abbreviated(commit: &str) -> String {
-    name(&commit.chars().take(7).collect::<String>())
+    name(&text::short_commit(commit))
 }
 
 fn percent_of(revision: &str, split: &[Share]) -> u32 {
