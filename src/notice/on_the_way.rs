@@ -31,29 +31,40 @@ pub fn step(
     ahead: Ahead,
     probed: Option<&Probed>,
 ) -> Message {
-    let Rollback { culprit, target, why, step, .. } = rollback;
+    let Rollback { culprit, target, why, .. } = rollback;
     let reader = &Reader::of(policy, Some(service));
-    let values = reader
-        .values()
-        .with("culprit", reader.short(culprit))
-        .with("target", reader.short(target))
-        .with("percent", percents(*step))
-        .with("time", moment(rollback.last_write()));
-    let (mark, title) = match *step {
-        steps::ALL => (Mark::RolledBack, Say::RolledBack),
-        _ => (Mark::UnderWay, Say::StepMoved),
-    };
     let reason = Reason::of_code(&rollback.reason).unwrap_or(Reason::Confirmed);
-    let header = reader.header(mark, reader.word(title), &values);
-    let mut form = Form::new(mark, header, reason.code(), &rollback.incident);
-    form.story = vec![reader.say(Say::MovedLate, &values)];
+    let mut form = moved(reader, rollback, reason.code());
     form.story.extend(why.as_deref().map(|why| format!("{}.", sentence(why))));
     form.story.extend(late.then(|| reader.word(Say::Late).to_owned()));
     form.story.extend(health(reader, probed));
     form.now = now(reader, culprit, target, rollback.last_write(), ahead);
-    form.later = Some(reader.say(Say::LaterPinned, &values));
     form.links = plain_links(reader, Some(culprit));
     form.finish(reader)
+}
+
+/// A part of the culprit's traffic, or all of it, has moved.
+pub(super) fn moved(reader: &Reader<'_>, rollback: &Rollback, code: &str) -> Form {
+    let values = split(reader, rollback).with("time", moment(rollback.last_write()));
+    let (mark, title) = match rollback.step {
+        steps::ALL => (Mark::RolledBack, Say::RolledBack),
+        _ => (Mark::UnderWay, Say::StepMoved),
+    };
+    let header = reader.header(mark, reader.word(title), &values);
+    let mut form = Form::new(mark, header, code, &rollback.incident);
+    form.story = vec![reader.say(Say::MovedLate, &values)];
+    form.later = Some(reader.say(Say::LaterPinned, &values));
+    form
+}
+
+/// Between whom the traffic is split.
+fn split(reader: &Reader<'_>, rollback: &Rollback) -> Values {
+    let Rollback { culprit, target, step, .. } = rollback;
+    reader
+        .values()
+        .with("culprit", reader.short(culprit))
+        .with("target", reader.short(target))
+        .with("percent", percents(*step))
 }
 
 /// What people have to do after a write, and what Runback does next.
@@ -95,12 +106,7 @@ pub fn no_look_ahead(policy: &Policy, service: &ServiceName, rollback: &Rollback
 #[must_use]
 pub fn on_hold(policy: &Policy, service: &ServiceName, rollback: &Rollback) -> Message {
     let reader = &Reader::of(policy, Some(service));
-    let values = reader
-        .values()
-        .with("culprit", reader.short(&rollback.culprit))
-        .with("target", reader.short(&rollback.target))
-        .with("percent", percents(rollback.step))
-        .with("resume", reader.command("resume"));
+    let values = split(reader, rollback).with("resume", reader.command("resume"));
     let header = reader.header(Mark::HandsOff, reader.word(Say::StepOnHold), &values);
     let mut form = Form::new(Mark::HandsOff, header, Reason::OnHold.code(), &rollback.incident);
     form.story = vec![reader.say(Say::StepOnHoldStory, &values)];

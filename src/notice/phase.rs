@@ -1,14 +1,13 @@
 //! An incident's message as it stands now: a bot changes its first message as phases pass, and puts the rest into the
 //! thread. It is made from the record alone, so whoever comes late shows what is true, and not what was.
 
-use super::afterwards;
-use super::form::{Form, Mark};
+use super::form::Form;
 use super::reader::Reader;
 use super::shift::Shift;
 use super::story::plain_links;
 use super::texts::{Ending, Say};
-use super::words::{day, moment, name};
-use super::{Message, percents};
+use super::words::{day, name};
+use super::{Message, afterwards, on_the_way};
 use crate::domain::decision::Decision;
 use crate::domain::policy::Policy;
 use crate::domain::record::{Phase, Rollback};
@@ -46,22 +45,8 @@ pub fn standing(policy: &Policy, service: &ServiceName, rollback: &Rollback) -> 
 }
 
 fn on_its_way(reader: &Reader<'_>, rollback: &Rollback) -> Message {
-    let Rollback { culprit, target, step, reason, .. } = rollback;
-    let values = reader
-        .values()
-        .with("culprit", reader.short(culprit))
-        .with("target", reader.short(target))
-        .with("percent", percents(*step))
-        .with("time", moment(rollback.last_write()));
-    let (mark, title) = match *step {
-        steps::ALL => (Mark::RolledBack, Say::RolledBack),
-        _ => (Mark::UnderWay, Say::StepMoved),
-    };
-    let header = reader.header(mark, reader.word(title), &values);
-    let mut form = Form::new(mark, header, reason, &rollback.incident);
-    form.story = vec![reader.say(Say::MovedLate, &values)];
+    let mut form = on_the_way::moved(reader, rollback, &rollback.reason);
     form.now = reader.word(Say::NowWaits).to_owned();
-    form.later = Some(reader.say(Say::LaterPinned, &values));
     finished(reader, rollback, form, true)
 }
 
