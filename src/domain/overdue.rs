@@ -81,32 +81,14 @@ fn looks(age: TimeDelta) -> u32 {
 mod tests {
     use super::*;
     use crate::domain::policy::Strategy;
-    use crate::domain::record::Share;
+    use crate::domain::record::sample::rolled_back;
 
     fn seconds_after(seconds: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
     }
 
     fn rollback(step: u8, phase: Phase) -> Rollback {
-        Rollback {
-            id: "rb-1".into(),
-            incident: "0.1".into(),
-            alerted: None,
-            at: seconds_after(0),
-            moved: None,
-            culprit: "k-back-00042".into(),
-            from: vec![Share { revision: "k-back-00042".into(), percent: 100 }],
-            latest: 0,
-            slow: false,
-            slower_than: None,
-            target: "k-back-00041".into(),
-            step,
-            phase,
-            reason: "confirmed".into(),
-            why: None,
-            trial: false,
-            by: None,
-        }
+        Rollback { step, phase, ..rolled_back("k-back-00042", "k-back-00041", seconds_after(0)) }
     }
 
     /// What is overdue after so many seconds: with a queue, and without one.

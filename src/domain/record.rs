@@ -347,4 +347,6 @@ fn as_split(shares: Vec<Share>) -> Split {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use crate::domain::alert::{Condition, IncidentState, Signal};
 use crate::domain::decision::{Advice, Gate, Outcome, Plan};
 use crate::domain::evidence::{self, Sample};
 use crate::domain::policy::{Language, Rules};
+use crate::domain::record::sample::rolled_back;
 use crate::domain::record::{BY_HAND, Phase, Rollback, Share};
 use crate::domain::service::{Revision, ServiceName};
 
@@ -331,23 +332,11 @@ fn success_is_only_told_of_what_the_status_shows() {
 
 fn recorded(phase: Phase, step: u8) -> Rollback {
     Rollback {
-        id: "rb-1".into(),
         incident: "0.n4gk2x".into(),
         alerted: Some(at(0) - TimeDelta::seconds(4)),
-        at: at(0),
-        moved: None,
-        latest: 0,
-        slow: false,
-        slower_than: None,
-        trial: false,
-        why: None,
-        culprit: "k-back-00042-abc".into(),
-        from: vec![share("k-back-00042-abc", 100)],
-        target: "k-back-00041-xyz".into(),
         step,
         phase,
-        reason: "confirmed".into(),
-        by: None,
+        ..rolled_back("k-back-00042-abc", "k-back-00041-xyz", at(0))
     }
 }
 

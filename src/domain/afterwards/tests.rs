@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::decision::Reason;
 use crate::domain::evidence::Sample;
 use crate::domain::policy::Strategy;
-use crate::domain::record::Share;
+use crate::domain::record::sample::rolled_back;
 use crate::domain::service::{Destination, ServiceName, TrafficTarget};
 
 const BAD: &str = "k-back-00042-abc";
@@ -36,25 +36,7 @@ struct Scene {
 fn moved_all() -> Scene {
     let rules = Rules { mode: Mode::Enforce, strategy: Strategy::Gradual, ..Rules::default() };
     Scene {
-        rollback: Rollback {
-            id: "rb-1".into(),
-            incident: "0.incident".into(),
-            alerted: None,
-            at: at(0),
-            moved: None,
-            culprit: BAD.into(),
-            from: vec![Share { revision: BAD.into(), percent: 100 }],
-            latest: 0,
-            slow: false,
-            slower_than: None,
-            target: GOOD.into(),
-            step: 100,
-            phase: Phase::Switching,
-            reason: "confirmed".into(),
-            why: None,
-            trial: false,
-            by: None,
-        },
+        rollback: Rollback { phase: Phase::Switching, ..rolled_back(BAD, GOOD, at(0)) },
         spec: vec![(GOOD, 100)],
         status: vec![(GOOD, 100)],
         in_flight: false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::domain::evidence::Axis;
-use crate::domain::record::{Phase, Share};
+use crate::domain::record::sample::rolled_back;
 use crate::domain::service::{Destination, ServiceName};
 
 const BAD: &str = "k-back-00042-abc";
@@ -21,25 +21,7 @@ fn minutes(from: i64, to: i64, requests: u64, bad: u64) -> Vec<Sample> {
 
 /// All of 42's traffic was moved to 41 in minute 0.
 fn switched() -> Rollback {
-    Rollback {
-        id: "rb-1".into(),
-        incident: "0.incident".into(),
-        alerted: None,
-        at: at(0),
-        moved: None,
-        culprit: BAD.into(),
-        from: vec![Share { revision: BAD.into(), percent: 100 }],
-        latest: 0,
-        slow: false,
-        slower_than: None,
-        target: GOOD.into(),
-        step: 100,
-        trial: false,
-        by: None,
-        phase: Phase::Told,
-        reason: "confirmed".into(),
-        why: None,
-    }
+    rolled_back(BAD, GOOD, at(0))
 }
 
 #[test]

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::*;
-use crate::domain::record::{Phase, Share};
+use crate::domain::record::Phase;
+use crate::domain::record::sample::rolled_back;
 use crate::domain::service::{ServiceName, TrafficTarget};
 
 fn at(minute: i64) -> DateTime<Utc> {
@@ -26,25 +27,7 @@ fn revision(name: &str, minute: i64) -> Revision {
 
 /// `s-1` serves, `s-2` was rolled back at minute 30.
 fn rollback() -> Rollback {
-    Rollback {
-        id: "rb-1".into(),
-        incident: "0.a".into(),
-        alerted: None,
-        at: at(30),
-        moved: None,
-        culprit: "s-2".into(),
-        from: vec![Share { revision: "s-2".into(), percent: 100 }],
-        latest: 0,
-        slow: false,
-        slower_than: None,
-        target: "s-1".into(),
-        step: 100,
-        phase: Phase::Told,
-        reason: "confirmed".into(),
-        why: None,
-        trial: false,
-        by: None,
-    }
+    rolled_back("s-2", "s-1", at(30))
 }
 
 fn record() -> Record {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::domain::record::sample::rolled_back;
 use crate::domain::service::ServiceName;
 use crate::domain::service::Split;
 use crate::domain::steps;
@@ -306,23 +307,10 @@ fn back(spec: &str, latest_ready: &str, from: &[(&str, u8)], latest: u8) -> Vec<
     service.status_traffic = list(&status.join(" "));
     let share = |(revision, percent): &(&str, u8)| Share { revision: (*revision).into(), percent: *percent };
     let rollback = Rollback {
-        id: "rb-1".into(),
-        incident: "0.1".into(),
-        alerted: None,
-        at: chrono::DateTime::UNIX_EPOCH,
-        moved: None,
-        culprit: "k42".into(),
         from: from.iter().map(share).collect(),
         latest,
-        slow: false,
-        slower_than: None,
-        target: "k41".into(),
-        step: 100,
         phase: crate::domain::record::Phase::Restoring,
-        reason: "confirmed".into(),
-        why: None,
-        trial: false,
-        by: None,
+        ..rolled_back("k42", "k41", chrono::DateTime::UNIX_EPOCH)
     };
     words(&restored(&service, &rollback))
 }

@@ -5,7 +5,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::*;
 use crate::domain::decision::Gate;
 use crate::domain::evidence::{Axis, Readings, Sample};
-use crate::domain::record::{Phase, Rollback, Share};
+use crate::domain::record::sample;
+use crate::domain::record::{Phase, Rollback};
 use crate::domain::service::{Destination, ServiceName, TrafficTarget};
 
 fn at(minute: i64) -> DateTime<Utc> {
@@ -46,25 +47,7 @@ fn serving(split: &[(&str, u8)]) -> Service {
 }
 
 fn rolled_back(culprit: &str, target: &str) -> Result<Record, String> {
-    let rollback = Rollback {
-        id: "rb-1".into(),
-        incident: "0.a".into(),
-        alerted: None,
-        at: at(30),
-        moved: None,
-        culprit: culprit.into(),
-        from: vec![Share { revision: culprit.into(), percent: 100 }],
-        latest: 0,
-        slow: false,
-        slower_than: None,
-        target: target.into(),
-        step: 100,
-        phase: Phase::Told,
-        reason: "confirmed".into(),
-        why: None,
-        trial: false,
-        by: None,
-    };
+    let rollback = sample::rolled_back(culprit, target, at(30));
     Ok(Record { rollbacks: vec![rollback], ..Record::default() })
 }
 
