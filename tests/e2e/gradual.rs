@@ -8,8 +8,8 @@ use crate::alert::{Alert, Envelope};
 use crate::harness::{Launch, Runback, split};
 use crate::simulator::{Reconcile, Revision, Service, Simulator, days, minutes};
 use crate::situation::{
-    BAD, GOOD, SERVICE, assert_contains, delivered, k_back, last_message, later, moves, on_record,
-    under_policy, until,
+    BAD, GOOD, SERVICE, a_first_step, assert_contains, busy, delivered, k_back, last_message, later, moves,
+    on_record, under_policy, until,
 };
 
 const STEP: Duration = minutes(4);
@@ -18,23 +18,8 @@ fn policy() -> Value {
     json!({"strategy": "gradual"})
 }
 
-/// A fifth of many requests fails since the deploy.
-fn busy() -> Service {
-    Service { rpm: 600.0, ..k_back(0.2) }
-}
-
-/// The first step is taken: a tenth of the traffic is back.
-async fn begun_with(keys: Value) -> (Simulator, Runback, Alert) {
-    let mut policy = policy();
-    policy.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-    let (simulator, runback, alert) = under_policy(busy(), policy).await;
-    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
-    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
-    (simulator, runback, alert)
-}
-
 async fn begun() -> (Simulator, Runback, Alert) {
-    begun_with(json!({})).await
+    a_first_step(json!({})).await
 }
 
 fn tasks(simulator: &Simulator) -> Vec<String> {
@@ -198,7 +183,7 @@ async fn a_target_that_is_no_better_halts_it_and_people_are_told() {
 
 #[tokio::test]
 async fn a_target_that_is_no_better_gives_the_split_back_where_the_policy_says_so() {
-    let (simulator, runback, _) = begun_with(json!({"not_helped": "restore"})).await;
+    let (simulator, runback, _) = a_first_step(json!({"not_helped": "restore"})).await;
     simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.4));
     later(&simulator, &runback, STEP).await;
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 100)]));

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use crate::alert::Alert;
 use crate::command::{Said, run};
 use crate::harness::split;
-use crate::simulator::{ACCOUNT, Revision, STATE, Service, Simulator, hours, minutes};
+use crate::simulator::{ACCOUNT, Revision, STATE, Simulator, hours, minutes};
 use crate::situation::{
-    BAD, COMMIT, GOOD, NEXT, SERVICE, a_failing_deploy, assert_contains, k_back, later, under_policy,
+    BAD, COMMIT, GOOD, NEXT, SERVICE, a_failing_deploy, a_first_step, assert_contains, k_back, later,
 };
 
 async fn command(simulator: &Simulator, arguments: &[&str]) -> Said {
@@ -173,11 +173,8 @@ async fn an_entry_that_knows_only_its_revision_is_found_by_what_cloud_run_knows(
 
 #[tokio::test]
 async fn a_gradual_rollback_waits_while_somebody_holds_the_service_and_goes_on_then() {
-    let service = Service { rpm: 600.0, ..k_back(0.2) };
-    let (simulator, runback, alert) = under_policy(service, json!({"strategy": "gradual"})).await;
-    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
-    let first_step = split([(BAD, 90), (GOOD, 10)]);
-    assert_eq!(simulator.traffic(SERVICE), first_step);
+    let (simulator, runback, _) = a_first_step(json!({})).await;
+    let first_step = simulator.traffic(SERVICE);
     assert_eq!(command(&simulator, &["hold", SERVICE, "--reason", "migration"]).await.status, 0);
     for _ in 0..3 {
         assert_eq!(later(&simulator, &runback, minutes(5)).await, [503], "it comes again");

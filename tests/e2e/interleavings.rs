@@ -8,27 +8,12 @@ use crate::alert::Alert;
 use crate::harness::{Launch, Runback, split};
 use crate::simulator::{Revision, Service, Simulator, minutes, refusal};
 use crate::situation::{
-    BAD, GOOD, SERVICE, assert_contains, delivered, k_back, last_message, later, moves, on_record,
-    under_policy,
+    BAD, GOOD, SERVICE, a_first_step, assert_contains, busy, delivered, k_back, last_message, later, moves,
+    on_record, under_policy,
 };
 
 const STEP: Duration = minutes(4);
 const FIX: &str = "k-back-00043-fix";
-
-/// A fifth of many requests fails since the deploy.
-fn busy() -> Service {
-    Service { rpm: 600.0, ..k_back(0.2) }
-}
-
-/// A tenth of the traffic is back.
-async fn begun_with(keys: Value) -> (Simulator, Runback, Alert) {
-    let mut policy = json!({"strategy": "gradual"});
-    policy.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-    let (simulator, runback, alert) = under_policy(busy(), policy).await;
-    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
-    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
-    (simulator, runback, alert)
-}
 
 /// Everything has moved, and the target fails like the culprit; the look at it is due.
 async fn not_helped_by(service: Service) -> (Simulator, Runback, Alert) {
@@ -89,7 +74,7 @@ async fn when_neither_the_next_step_nor_the_rest_can_be_had_the_alert_comes_agai
 
 #[tokio::test]
 async fn when_neither_can_be_had_at_a_further_step_the_task_comes_again_and_ends_it() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.at("tasks.create").always().fails(403);
     simulator.at("run.put").skip(1).fails(503);
     assert_eq!(later(&simulator, &runback, STEP).await, [503]);
@@ -103,7 +88,7 @@ async fn when_neither_can_be_had_at_a_further_step_the_task_comes_again_and_ends
 
 #[tokio::test]
 async fn while_monitoring_hangs_a_step_goes_on_as_well() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.at("monitoring.list").always().hangs(Duration::from_secs(20));
     assert_eq!(later(&simulator, &runback, minutes(10)).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 50), (GOOD, 50)]));
@@ -113,7 +98,7 @@ async fn while_monitoring_hangs_a_step_goes_on_as_well() {
 
 #[tokio::test]
 async fn a_step_that_cloud_run_refuses_for_good_is_told() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.at("run.put").fails(400);
     assert_eq!(later(&simulator, &runback, STEP).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
@@ -141,7 +126,7 @@ async fn a_way_back_that_cloud_run_refuses_for_good_is_told() {
 
 #[tokio::test]
 async fn a_step_that_lacks_a_permission_is_told_and_comes_again() {
-    let (simulator, mut runback, _) = begun_with(json!({})).await;
+    let (simulator, mut runback, _) = a_first_step(json!({})).await;
     simulator.at("run.put").always().denies("run.services.update");
     assert_eq!(later(&simulator, &runback, STEP).await, [503]);
     assert_contains(&last_message(&simulator), &["run.services.update", "permission_denied"]);
@@ -155,7 +140,7 @@ async fn a_step_that_lacks_a_permission_is_told_and_comes_again() {
 
 #[tokio::test]
 async fn a_critical_alert_does_not_move_the_rest_to_a_target_that_is_no_better() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.change(SERVICE, |service| {
         service.set_errors(GOOD, 1.0);
         service.set_errors(BAD, 1.0);
@@ -214,7 +199,7 @@ async fn a_deploy_in_flight_does_not_get_the_traffic_that_comes_back() {
 /// While it is told that a rollback halted, an alert in another process moves the rest: that one is judged.
 #[tokio::test]
 async fn how_it_ended_is_not_recorded_over_a_step_that_came_in_between() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.change(SERVICE, |service| service.set_errors(GOOD, 0.9));
     simulator.at("run.put").does(|world| {
         let running = world.service(SERVICE);
@@ -295,7 +280,7 @@ async fn a_rollback_under_way_is_not_replaced_by_another_one_when_the_cooldown_i
 
 #[tokio::test]
 async fn a_service_that_is_no_longer_guarded_in_the_middle_is_told_of() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.advance(STEP);
     let task = simulator.tasks().remove(0);
     let mut policy = simulator.policy(json!({}));
@@ -311,7 +296,7 @@ async fn a_service_that_is_no_longer_guarded_in_the_middle_is_told_of() {
 /// Whoever applies the service's whole configuration anew removes our annotation with it.
 #[tokio::test]
 async fn a_record_that_is_gone_in_the_middle_is_told_of() {
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.change(SERVICE, |service| service.annotate(crate::simulator::STATE, ""));
     assert_eq!(later(&simulator, &runback, STEP).await, [200]);
     assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
@@ -341,7 +326,7 @@ async fn the_rest_that_cloud_run_refuses_for_good_is_told_as_well() {
     assert_eq!(on_record(&simulator)["phase"], "halted");
     runback.finish().await;
 
-    let (simulator, runback, _) = begun_with(json!({})).await;
+    let (simulator, runback, _) = a_first_step(json!({})).await;
     simulator.at("run.put").always().fails(400);
     let critical = Alert::on(&simulator, SERVICE)
         .incident("0.second")

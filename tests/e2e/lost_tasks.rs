@@ -6,17 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, Delivery, Envelope};
-use crate::harness::{Answer, Launch, Runback, assert_nothing_is_touched, split};
+use crate::harness::{Launch, Runback, assert_nothing_is_touched, split};
 use crate::simulator::{Reconcile, Revision, Service, Simulator, days, minutes};
 use crate::situation::{
-    BAD, FULL_NAME, GOOD, SERVICE, assert_contains, k_back, last_message, later, moves, on_record,
-    under_policy,
+    BAD, FULL_NAME, GOOD, SERVICE, assert_contains, busy, heartbeat, k_back, last_message, later, moves,
+    on_record, under_policy,
 };
-
-/// A fifth of many requests fails since the deploy.
-fn busy() -> Service {
-    Service { rpm: 600.0, ..k_back(0.2) }
-}
 
 /// A rollback is written and told, and the task that was to follow is gone. Nobody remembers anything.
 async fn forgotten(strategy: &str) -> (Simulator, Runback, Alert) {
@@ -25,11 +20,6 @@ async fn forgotten(strategy: &str) -> (Simulator, Runback, Alert) {
     simulator.purge_tasks();
     runback.restart().await;
     (simulator, runback, alert)
-}
-
-async fn heartbeat(runback: &Runback) -> Answer {
-    let json = [("content-type", "application/json")];
-    runback.send(&Delivery::new("/", &json, json!({"version": "1.2"}).to_string())).await
 }
 
 /// Runs the heartbeat every half hour, and loses every task in between.

@@ -2,19 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
-use crate::alert::Delivery;
-use crate::harness::{Answer, Launch, Runback};
+use crate::harness::Launch;
 use crate::simulator::{Simulator, hours, minutes};
 use crate::situation::{
-    SERVICE, a_failing_deploy, assert_contains, assert_untouched, k_back, last_message, later,
+    SERVICE, a_failing_deploy, assert_contains, assert_untouched, heartbeat, k_back, last_message, later,
 };
-
-async fn heartbeat(runback: &Runback) -> Answer {
-    let json = [("content-type", "application/json")];
-    runback.send(&Delivery::new("/", &json, json!({"version": "1.2"}).to_string())).await
-}
 
 #[tokio::test]
 async fn a_lost_right_is_told_once_a_day_with_the_grant_and_nothing_is_touched() {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::alert::{Alert, Delivery, Kind};
-use crate::harness::{Launch, Runback, assert_nothing_is_touched, guarding, split};
+use crate::harness::{Answer, Launch, Runback, assert_nothing_is_touched, guarding, split};
 use crate::simulator::{NOW, Revision, Service, Simulator, Task, days, minutes};
 
 pub const SERVICE: &str = "k-back";
@@ -33,6 +33,11 @@ pub fn k_back(errors: f64) -> Service {
     Service::named(SERVICE).revision(deployed(errors)).revision(proven())
 }
 
+/// A fifth of many requests fails since the deploy.
+pub fn busy() -> Service {
+    Service { rpm: 600.0, ..k_back(0.2) }
+}
+
 /// 40 % of the requests fail since the deploy.
 pub async fn a_failing_deploy() -> (Simulator, Runback, Alert) {
     a_world_with(k_back(0.4)).await
@@ -50,6 +55,16 @@ pub async fn under_policy(service: Service, keys: Value) -> (Simulator, Runback,
     let simulator = Simulator::with([service]).await;
     let runback = Launch::beside(&simulator).policy(keys).start().await;
     let alert = Alert::on(&simulator, SERVICE);
+    (simulator, runback, alert)
+}
+
+/// A gradual rollback has begun, under a policy with these keys: a tenth of the traffic is back.
+pub async fn a_first_step(keys: Value) -> (Simulator, Runback, Alert) {
+    let mut policy = json!({"strategy": "gradual"});
+    policy.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+    let (simulator, runback, alert) = under_policy(busy(), policy).await;
+    runback.deliver(&alert).await.is(200, "rollback", "confirmed");
+    assert_eq!(simulator.traffic(SERVICE), split([(BAD, 90), (GOOD, 10)]));
     (simulator, runback, alert)
 }
 
@@ -137,6 +152,12 @@ pub fn on_record(simulator: &Simulator) -> Value {
 pub async fn later(simulator: &Simulator, runback: &Runback, time: Duration) -> Vec<u16> {
     simulator.advance(time);
     runback.deliver_due_tasks().await.iter().map(|answer| answer.status).collect()
+}
+
+/// What Cloud Scheduler publishes every half hour.
+pub async fn heartbeat(runback: &Runback) -> Answer {
+    let json = [("content-type", "application/json")];
+    runback.send(&Delivery::new("/", &json, json!({"version": "1.2"}).to_string())).await
 }
 
 #[track_caller]
