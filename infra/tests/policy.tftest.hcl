@@ -55,6 +55,7 @@ run "every_key_arrives_as_it_was_written" {
       strategy              = "gradual"
       steps                 = [25, 100]
       step_interval         = "5m"
+      trial_share           = 30
       health_path           = "/health?deep=1"
       not_helped            = "restore"
       schema                = "allow"
@@ -82,6 +83,7 @@ run "every_key_arrives_as_it_was_written" {
       strategy              = "immediate"
       steps                 = [10, 50, 100]
       step_interval         = "4m"
+      trial_share           = 100
       health_path           = "/health"
       not_helped            = "hold"
       schema                = "block"
